@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_EXECUTOR_H
+#define FJORD_EXECUTOR_H
+/*
+ * The contract of an executor: how methods run.  One const table, chosen by one line of the configuration;
+ * built-in executors and those loaded from the plug-in folder are equal under it.  Start, stop, wait and reset
+ * are ordered once, outside (executors/lifecycle.h): an executor sees start, then close, then stop or abort,
+ * then free, each once.
+ *
+ * A plug-in exports `const fj_executor_ops *fj_executor_plugin(void)`.
+ */
+#include <fjord/base.h>
+#include <fjord/clock.h>
+#include <fjord/conf.h>
+#include <fjord/dispatcher.h>
+#include <fjord/driver.h>
+#include <fjord/error.h>
+
+FJ_BEGIN_DECLS
+
+#define FJ_EXECUTOR_ABI 1u
+
+typedef struct fj_executor fj_executor;
+
+/** Capabilities. */
+enum {
+    FJ_EXECUTOR_STEPS = 1 << 0,    /**< the caller of run or step polls and runs the methods */
+    FJ_EXECUTOR_PARALLEL = 1 << 1, /**< methods run at the same time on several threads */
+    FJ_EXECUTOR_LOOP = 1 << 2,     /**< runs on an event loop */
+    FJ_EXECUTOR_GREEN = 1 << 3,    /**< FJ_GREEN methods run natively */
+    FJ_EXECUTOR_CORO = 1 << 4      /**< FJ_CORO methods run natively */
+};
+
+typedef struct {
+    size_t size;
+    unsigned slots;    /**< how many requests at once (executor_pool_size); deferred ones count */
+    bool ack_done;     /**< the listener acknowledges on completion */
+    fj_invoke_fn wrap; /**< the user's wrapper around a method's call, or NULL */
+    void *wrap_user;
+} fj_executor_opts;
+
+typedef struct {
+    uint32_t abi; /**< FJ_EXECUTOR_ABI */
+    size_t size;
+    const char *name;
+    const char *const *aliases; /**< ended by NULL; may be NULL */
+    uint32_t caps;
+    unsigned max_slots; /**< 0: as many as configured */
+    /** @param opts lends, copied   @param ret gives */
+    fj_code (*create)(const fj_conf *conf, const fj_executor_opts *opts, fj_executor **ret, fj_error **err);
+    /** Begin to serve; ready when it returns; never loops itself.  @param listener, dispatcher lend until stop */
+    fj_code (*start)(fj_executor *x, fj_listener *listener, fj_dispatcher *dispatcher, fj_error **err);
+    /** One poll(timeout), dispatched: waits for messages until @p by and processes what came.  NULL without
+     *  FJ_EXECUTOR_STEPS.  @return OK when something was processed; TIMEOUT; AGAIN when interrupted; CLOSED */
+    fj_code (*step)(fj_executor *x, fj_deadline by, fj_error **err);
+    /** Run a job that is not a message (the same slots count).  Never blocks.  Takes @p user on ok.
+     *  @errors AGAIN when every slot is taken; CLOSED */
+    fj_code (*submit)(fj_executor *x, void (*job)(void *user), void *user, fj_error **err);
+    /** Call the chosen method; ends in fj_invoke_direct() or the wrapper. */
+    fj_invoke_fn invoke;
+    /** Admit nothing new.  Never blocks, any thread, may be called twice. */
+    void (*close)(fj_executor *x);
+    /** Wait until running requests are finished.  Not from a method of this executor.
+     *  @errors TIMEOUT names the methods still running; STATE from within one of them */
+    fj_code (*stop)(fj_executor *x, fj_deadline by, fj_error **err);
+    /** Give up what is left: deferred requests are failed; a thread in a method cannot be stopped and is
+     *  left to end by itself (free waits for it).  Never blocks. */
+    void (*abort)(fj_executor *x);
+    void (*free)(fj_executor *x);
+    /** The child after a fork: forget threads that do not exist here.  May be NULL. */
+    void (*at_fork)(fj_executor *x);
+    /** How many slots are taken, of how many.  Any thread. */
+    unsigned (*running)(const fj_executor *x, unsigned *ret_slots);
+} fj_executor_ops;
+
+struct fj_executor {
+    const fj_executor_ops *ops;
+};
+
+/** Find an executor by name or alias: built-in, else `<name>.so` in the plug-in folder.  Lends, for ever.
+ *  @errors NO_EXECUTOR names what there is.   @thread any */
+FJ_API FJ_MUST_USE fj_code fj_executor_find(const fj_conf *conf, const char *name, const fj_executor_ops **ret,
+                                            fj_error **err);
+/** The i-th built-in executor, or NULL past the last. */
+FJ_API const fj_executor_ops *fj_executor_builtin(size_t i);
+
+FJ_END_DECLS
+#endif

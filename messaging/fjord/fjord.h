@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_FJORD_H
+#define FJORD_FJORD_H
+/* All of Fjord's public API. */
+#include <fjord/access.h>
+#include <fjord/base.h>
+#include <fjord/client.h>
+#include <fjord/clock.h>
+#include <fjord/conf.h>
+#include <fjord/dispatcher.h>
+#include <fjord/driver.h>
+#include <fjord/endpoint.h>
+#include <fjord/error.h>
+#include <fjord/executor.h>
+#include <fjord/future.h>
+#include <fjord/json.h>
+#include <fjord/log.h>
+#include <fjord/serializer.h>
+#include <fjord/server.h>
+#include <fjord/target.h>
+#include <fjord/transport.h>
+#include <fjord/url.h>
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_SERVER_H
+#define FJORD_SERVER_H
+/* An RPC server: endpoints served on a topic, by the executor that the configuration names. */
+#include <fjord/access.h>
+#include <fjord/base.h>
+#include <fjord/clock.h>
+#include <fjord/dispatcher.h>
+#include <fjord/endpoint.h>
+#include <fjord/error.h>
+#include <fjord/serializer.h>
+#include <fjord/target.h>
+#include <fjord/transport.h>
+
+FJ_BEGIN_DECLS
+
+typedef struct fj_server fj_server;
+
+typedef struct {
+    size_t size;
+    const char *executor; /**< NULL: [fjord] executor */
+    unsigned slots;       /**< 0: [fjord] executor_pool_size */
+    fj_access access;
+    const fj_serializer *serializer; /**< lends until the server is freed */
+    fj_invoke_fn wrap;               /**< around each method's call; ends in fj_invoke_direct() */
+    void *wrap_user;
+    int ack_done; /**< -1: [fjord] ack; 0: on admission (at-most-once); 1: when done */
+} fj_server_opts;
+#define FJ_SERVER_OPTS_INIT                                                      \
+    {                                                                            \
+        sizeof(fj_server_opts), NULL, 0, FJ_ACCESS_DEFAULT, NULL, NULL, NULL, -1 \
+    }
+
+/** @param target lends (copied); topic and server needed   @param opts lends (copied)   @param ret gives
+ *  @errors BAD_TARGET, NO_EXECUTOR, NOMEM   @thread any, never blocks */
+FJ_API FJ_MUST_USE fj_code fj_server_new(fj_transport *transport, const fj_target *target,
+                                         const fj_server_opts *opts, fj_server **ret, fj_error **err);
+/** Stops (within two seconds) if it is running.  Accepts NULL, answers NULL. */
+FJ_API fj_server *fj_server_free(fj_server *server);
+/** Serve @p endpoint; before start.  @param endpoint, data lend until the server is freed
+ *  @errors STATE when started, BAD_ARGS, NOMEM */
+FJ_API FJ_MUST_USE fj_code fj_server_add(fj_server *server, const fj_endpoint *endpoint, void *data,
+                                         fj_error **err);
+/** Listen; when it answers OK, messages are taken.  Under `blocking` they are processed in fj_server_run(),
+ *  fj_server_step() or fj_run().   @blocks until listening, or 30 s ([fjord] start_timeout)
+ *  @errors those of connecting and declaring: UNREACHABLE, AUTH, ACCESS, MISMATCH...; STATE when running */
+FJ_API FJ_MUST_USE fj_code fj_server_start(fj_server *server, fj_error **err);
+/** Process until fj_server_stop().  @blocks   @return OK when stopped */
+FJ_API FJ_MUST_USE fj_code fj_server_run(fj_server *server, fj_error **err);
+/** One poll(timeout), dispatched.  Under executors with threads of their own it only waits.
+ *  @return OK when something was processed; TIMEOUT; CLOSED when stopped */
+FJ_API FJ_MUST_USE fj_code fj_server_step(fj_server *server, fj_deadline by, fj_error **err);
+/** Ask it to stop taking messages; returns at once.  Any thread, methods, signal handlers; idempotent. */
+FJ_API void fj_server_stop(fj_server *server);
+/** After stop: wait until running methods are finished and the listener has left the broker.
+ *  @errors TIMEOUT names what is still running; STATE from within one of its methods, or when not stopped */
+FJ_API FJ_MUST_USE fj_code fj_server_wait(fj_server *server, fj_deadline by, fj_error **err);
+/** After wait: make it startable again. */
+FJ_API FJ_MUST_USE fj_code fj_server_reset(fj_server *server, fj_error **err);
+/** The name of the executor in use.  Lends. */
+FJ_API const char *fj_server_executor(const fj_server *server);
+
+/** Run every started server of the process until SIGINT or SIGTERM arrives or each is stopped, then stop and
+ *  drain them ([fjord] drain).  Takes the two signals while it runs; one thread at a time.  @blocks */
+FJ_API FJ_MUST_USE fj_code fj_run(fj_error **err);
+/** Let fj_run() return.  Any thread, signal handlers. */
+FJ_API void fj_run_stop(void);
+
+FJ_END_DECLS
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_TRANSPORT_H
+#define FJORD_TRANSPORT_H
+/* A transport: one broker (or the fake one), shared by any number of clients and servers of any thread. */
+#include <fjord/base.h>
+#include <fjord/clock.h>
+#include <fjord/conf.h>
+#include <fjord/error.h>
+
+FJ_BEGIN_DECLS
+
+typedef struct fj_transport fj_transport;
+
+/** Open a transport.  Does not connect: the first call, or a server's start, does.
+ *  @param conf  lends (copied); NULL for the defaults
+ *  @param url   lends; NULL: [DEFAULT] transport_url of @p conf
+ *  @param ret   gives
+ *  @errors BAD_URL, NO_DRIVER, BAD_CONFIG (a query option of the URL), NOMEM   @thread any, never blocks */
+FJ_API FJ_MUST_USE fj_code fj_transport_open(const fj_conf *conf, const char *url, fj_transport **ret,
+                                             fj_error **err);
+/** Close: pending calls end with FJ_CLOSED.  Then wait, until @p by, for what is to be flushed, and free.
+ *  Its clients and servers must be freed before.  Accepts NULL, answers NULL.  @blocks until @p by */
+FJ_API fj_transport *fj_transport_free_by(fj_transport *transport, fj_deadline by);
+/** fj_transport_free_by() with two seconds. */
+FJ_API fj_transport *fj_transport_free(fj_transport *transport);
+/** The configuration in use.  Lends, as long as the transport. */
+FJ_API const fj_conf *fj_transport_conf(const fj_transport *transport);
+/** The URL with its passwords hidden.  Lends. */
+FJ_API const char *fj_transport_url(const fj_transport *transport);
+
+FJ_END_DECLS
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_DRIVER_H
+#define FJORD_DRIVER_H
+/*
+ * The contract of a transport driver.  A driver is one const table; the objects it makes begin with a
+ * pointer to their table.  Built-in drivers and those loaded from a folder of plug-ins are equal under it.
+ *
+ * Life of each object: made -> close (never blocks, idempotent, any thread) -> stop (waits until `by`; no
+ * completion or call-back after it) -> free (accepts what is stopped; the driver only after its listeners).
+ *
+ * A plug-in exports `const fj_driver_ops *fj_driver_plugin(void)`.
+ */
+#include <fjord/base.h>
+#include <fjord/clock.h>
+#include <fjord/conf.h>
+#include <fjord/error.h>
+#include <fjord/future.h>
+#include <fjord/target.h>
+#include <fjord/url.h>
+
+FJ_BEGIN_DECLS
+
+#define FJ_DRIVER_ABI 1u
+
+typedef struct fj_driver fj_driver;
+typedef struct fj_listener fj_listener;
+typedef struct fj_incoming fj_incoming;
+
+/* ---- incoming: one received message ------------------------------------------------------------ */
+
+/* States: received -> acked (when it gets a slot) -> answered, or -> requeued.  Every slot may be called
+ * from any thread; none blocks. */
+typedef struct {
+    uint32_t abi; /**< FJ_DRIVER_ABI */
+    /** Answer a message with wants_reply; a second answer is dropped.  Lends both; @p failure NULL for a
+     *  success.  A listener with ack = done acknowledges the message in the same write.
+     *  @errors BAD_VALUE, TOO_BIG: it cannot be encoded, nothing was sent, another answer may be tried;
+     *          CLOSED, LOST: it cannot be sent any more */
+    fj_code (*reply)(fj_incoming *in, const json_t *result, const fj_error *failure, fj_error **err);
+    /** Processed without an answer being due (a cast): with ack = done this acknowledges. */
+    void (*done)(fj_incoming *in);
+    /** Give it back to the broker, unprocessed.  Only before ack, or with ack = done. */
+    void (*requeue)(fj_incoming *in);
+    /** Free it.  One that was neither acked nor requeued is requeued. */
+    void (*free)(fj_incoming *in);
+} fj_incoming_ops;
+
+struct fj_incoming {
+    const fj_incoming_ops *ops;
+    fj_listener *listener;
+    json_t *message;  /**< object: the message as sent, without transport fields and context; owned */
+    json_t *context;  /**< object: the caller's context plus client_timeout (wire.md section 6); owned */
+    bool wants_reply; /**< a call: somebody waits for ops->reply */
+    bool redelivered; /**< the broker has delivered it before */
+};
+
+/* ---- listener ---------------------------------------------------------------------------------- */
+
+#define FJ_WATCH_MAX 8
+
+/** What a loop must watch to drive a listener, filled by watch(). */
+typedef struct {
+    struct {
+        int fd;
+        bool read, write; /**< interest */
+    } fds[FJ_WATCH_MAX];
+    unsigned n;
+    fj_deadline by; /**< pump() is due then even if nothing is ready */
+} fj_watch;
+
+typedef struct {
+    uint32_t abi;
+    /** Up to @p max messages (gives each), in order.  Waits until one is there, @p by, interrupt or close.
+     *  One thread at a time.  @return OK with *ret_n >= 1; TIMEOUT; AGAIN when interrupted; CLOSED */
+    fj_code (*poll)(fj_listener *l, fj_deadline by, size_t max, fj_incoming **ret, size_t *ret_n,
+                    fj_error **err);
+    /** For loops: the descriptors, interests and next deadline of whatever feeds this listener.  To be
+     *  asked again after each pump.  Never blocks. */
+    void (*watch)(fj_listener *l, fj_watch *ret);
+    /** For loops: a descriptor is ready or the deadline has come: read, write, decode.  Never blocks.
+     *  Afterwards poll() with a passed deadline gives what arrived. */
+    void (*pump)(fj_listener *l, fj_deadline now);
+    /** An eventfd, readable exactly while decoded messages wait for poll().  Lends. */
+    int (*fd)(fj_listener *l);
+    /** Take @p n messages out of the broker's hands before they run (ack = admit): one multiple ack where
+     *  possible, handed to the kernel when this returns.  Messages whose ack is stale (the connection they
+     *  came over is gone) are set to NULL in @p in and freed: they must not run, the broker will deliver
+     *  them again.  May wait for the socket until @p by; on TIMEOUT none may run. */
+    fj_code (*ack)(fj_listener *l, fj_incoming **in, size_t n, fj_deadline by, fj_error **err);
+    /** Let a poll() in progress, or else the next one, return AGAIN.  Async-signal-safe. */
+    void (*interrupt)(fj_listener *l);
+    /** Take no new messages; what was not yet given to poll() goes back to the broker. */
+    void (*close)(fj_listener *l);
+    /** Wait until nothing of it is left at the broker: replies flushed, its own queues deleted. */
+    fj_code (*stop)(fj_listener *l, fj_deadline by, fj_error **err);
+    void (*free)(fj_listener *l);
+} fj_listener_ops;
+
+struct fj_listener {
+    const fj_listener_ops *ops;
+};
+
+typedef struct {
+    size_t size;
+    unsigned slots; /**< how many messages will run at once: sizes the default prefetch */
+    bool ack_done;  /**< acknowledge when processed (at-least-once) instead of when admitted */
+    bool loop;      /**< a loop will drive it through watch() and pump(): the thread calling is its owner */
+} fj_listen_opts;
+#define FJ_LISTEN_OPTS_INIT                     \
+    {                                           \
+        sizeof(fj_listen_opts), 1, false, false \
+    }
+
+/* ---- driver ------------------------------------------------------------------------------------ */
+
+/** Flags of fj_send. */
+enum {
+    FJ_SEND_CALL = 1 << 0,      /**< wait for a reply: the future resolves to the method's result */
+    FJ_SEND_MANDATORY = 1 << 1, /**< UNDELIVERABLE when no queue takes it (oslo's at_least_once) */
+    FJ_SEND_RESEND = 1 << 2     /**< after a lost connection send again what may have been sent */
+};
+
+typedef struct {
+    size_t size;
+    const fj_target *target; /**< lends; exchange, topic, server, fanout, ns, version */
+    const char *method;      /**< lends */
+    json_t *args;            /**< takes; an object; NULL for {} */
+    const json_t *context;   /**< lends; an object; NULL for {} */
+    unsigned flags;
+    double monitor; /**< call_monitor_timeout in seconds; 0: none */
+    int retry;      /**< connection attempts, as oslo: -1 for ever (until by), 0 none, N */
+    fj_deadline by; /**< the operation ends by then */
+} fj_send;
+
+/** Capabilities. */
+enum { FJ_DRIVER_RPC = 1 << 0, FJ_DRIVER_NOTIFICATIONS = 1 << 1 };
+
+typedef struct {
+    uint32_t abi; /**< FJ_DRIVER_ABI */
+    size_t size;
+    const char *name;
+    const char *const *aliases; /**< other names, ended by NULL; may be NULL */
+    uint32_t caps;
+    /** Make a driver for @p url.  Never connects, never blocks.  Copies what it needs of @p conf and @p url;
+     *  the URL's query options have been checked and set in @p conf by the caller.
+     *  @param ret gives */
+    fj_code (*open)(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj_error **err);
+    /** Begin a call or a cast.  Never blocks.  Any thread.  @param ret gives a future: for a call the reply,
+     *  for a cast the broker's confirmation.  Always completes by send->by.
+     *  @errors those known at once (BAD_TARGET, BAD_VALUE, TOO_BIG, CLOSED, NOMEM): then no future */
+    fj_code (*send)(fj_driver *d, const fj_send *send, fj_future **ret, fj_error **err);
+    /** Wait until everything sent so far from this thread's domain is confirmed or has failed.  May block. */
+    fj_code (*flush)(fj_driver *d, fj_deadline by, fj_error **err);
+    /** Listen for RPC on topic, topic.server and the fanout of @p target (topic and server needed).  Returns
+     *  when messages will come or @p by has passed; may block.  @param ret gives */
+    fj_code (*listen)(fj_driver *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
+                      fj_listener **ret, fj_error **err);
+    void (*close)(fj_driver *d);
+    fj_code (*stop)(fj_driver *d, fj_deadline by, fj_error **err);
+    void (*free)(fj_driver *d);
+} fj_driver_ops;
+
+struct fj_driver {
+    const fj_driver_ops *ops;
+};
+
+/** Find a driver by the name in a URL: a built-in one, else `<name>.so` in the plug-in folder
+ *  ([fjord] plugin_dir of @p conf).  Lends, for ever.  @errors NO_DRIVER names what was tried.  @thread any */
+FJ_API FJ_MUST_USE fj_code fj_driver_find(const fj_conf *conf, const char *name, const fj_driver_ops **ret,
+                                          fj_error **err);
+
+FJ_END_DECLS
+#endif
