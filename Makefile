@@ -1,22 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
 # Fjord: one Makefile for everything.  `make help` lists what it can do.
-BUILD   ?= build
-CC      ?= gcc
+#
+#   V=1             show the commands            CC=clang             another compiler
+#   SAN=address     ASan and UBSan, build/asan   SAN=thread           TSan, build/tsan
+#   PREFIX= DESTDIR=  where to install           FJ_NO_SETUP=1        install no packages
+
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 CFLAGS  ?= -O2 -g
-WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wconversion -Werror
-LIBDEPS := librabbitmq jansson
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+SYSCONF ?= $(PREFIX)/etc
+VERSION := $(shell sed -n 's/^.define FJ_VERSION "\(.*\)"/\1/p' base/fjord/base.h)
+SONAME  := libfjord.so.0
+FUZZ_TIME ?= 30
+
+# Each sanitizer has its own folder, so that switching between them rebuilds nothing.
+SAN     ?=
+TOP     ?= build
+ifeq ($(SAN),address)
+BUILD   ?= $(TOP)/asan
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SAN),thread)
+BUILD   ?= $(TOP)/tsan
+SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+else ifeq ($(SAN),fuzz)
+BUILD   ?= $(TOP)/fuzz
+SANFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SAN),)
+BUILD   ?= $(TOP)
+SANFLAGS :=
+else
+$(error SAN is address, thread or fuzz, not "$(SAN)")
+endif
+
 ROOMS   := base runtime transports transports/fake transports/amqp dispatcher executors messaging
-INCLUDE := -I. $(foreach r,base runtime transports dispatcher executors messaging,-I$(r))
-ALLCFLAGS = -std=c11 -D_GNU_SOURCE $(WARN) $(INCLUDE) -fPIC -fvisibility=hidden -pthread -MMD -MP $(shell pkg-config --cflags $(LIBDEPS)) $(CFLAGS)
-LIBS    := $(shell pkg-config --libs $(LIBDEPS)) -ldl -pthread
+PUBLIC  := base runtime transports dispatcher executors messaging
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wconversion -Werror
+INCLUDE := -I. $(addprefix -I,$(PUBLIC))
 
-LIB_SRC := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+# pkg-config is asked on first use, not when this file is read: `make check` reads it before scripts/setup has run.
+LIBDEPS  := librabbitmq jansson zlib
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(LIBDEPS)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(LIBDEPS)))$(PKG_LIBS)
+CHECK_LIBS = $(eval CHECK_LIBS := $$(shell pkg-config --libs check))$(CHECK_LIBS)
 
-all: $(BUILD)/lib/libfjord.a
-$(BUILD)/lib/libfjord.a: $(LIB_OBJ)
+BASEFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) $(INCLUDE) -fPIC -fvisibility=hidden -pthread $(SANFLAGS)
+ALLCFLAGS  = $(BASEFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+ALLLDFLAGS = -pthread $(SANFLAGS) -Wl,--as-needed $(LDFLAGS)
+LIBS       = $(PKG_LIBS) -ldl -lm
+
+# --- What there is -------------------------------------------------------------------------------------------------
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LIB_SRC   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
+HEADERS   := $(foreach r,$(PUBLIC),$(wildcard $(r)/fjord/*.h))
+TOOL_SRC  := $(wildcard tools/*.c)
+EX_MAIN   := $(wildcard examples/*_server.c examples/*_client.c examples/demo.c)
+EX_HELP   := $(wildcard examples/calc.c)
+BENCH_SRC := $(wildcard bench/*.c)
+TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
+SUPPORT   := $(wildcard tests/support/*.c)
+FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
+MAN       := $(wildcard docs/man/*.[1-8])
+CONF      := $(wildcard conf/*.conf)
+
+STATIC    := $(BUILD)/lib/libfjord.a
+SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
+LINKS     := $(BUILD)/lib/$(SONAME) $(BUILD)/lib/libfjord.so
+TOOL      := $(if $(TOOL_SRC),$(BUILD)/bin/fjord)
+EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
+BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+TESTS     := $(foreach t,$(TEST_SRC),$(BUILD)/tests/$(basename $(notdir $(t))))
+FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
+ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(FUZZ_SRC)
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-7s %s\n' $(1) $(2)
+endif
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all demo check check-asan check-tsan check-built tests lint headers install uninstall bench fuzz clean help \
+	setup setup-build setup-lint FORCE
+
+all: $(STATIC) $(SHARED) $(LINKS) $(TOOL) $(EXAMPLES) ## build the libraries, the command and the examples (default)
+
+# --- Rules ---------------------------------------------------------------------------------------------------------
+# Another compiler or other flags rebuild everything.
+FLAGS_NOW := $(CC) $(BASEFLAGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
+$(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	rm -f $@; ar rcs $@ $^
-$(BUILD)/obj/%.o: %.c
+	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' >$@
+
+# A source that came or went links the library anew.
+$(BUILD)/sources: FORCE
 	@mkdir -p $(@D)
-	$(CC) $(ALLCFLAGS) -c $< -o $@
--include $(LIB_OBJ:.o=.d)
+	@echo '$(LIB_SRC)' | cmp -s - $@ || echo '$(LIB_SRC)' >$@
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c $< -o $@
+
+$(STATIC): $(call objects,$(LIB_SRC)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+$(SHARED): $(call objects,$(LIB_SRC)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) $(if $(SAN),,-Wl,-z,defs) $(ALLLDFLAGS) $(filter %.o,$^) $(LIBS) -o $@
+
+$(LINKS): $(SHARED)
+	$(Q)ln -sf $(notdir $<) $@
+
+$(TOOL): $(call objects,$(TOOL_SRC)) $(STATIC)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $^ $(LIBS) -o $@
+
+# The examples use the shared library, as programs of users do: they see the public API and nothing else.
+$(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(call objects,$(EX_HELP)) $(SHARED) $(LINKS)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib' $(filter %.o,$^) $(SHARED) $(LIBS) -o $@
+
+$(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
+
+define test_rule
+$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(SUPPORT)) $(STATIC)
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) -o $$@
+endef
+$(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
+
+$(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
+
+-include $(patsubst %.o,%.d,$(call objects,$(ALL_SRC)))
+
+# --- Trying it -----------------------------------------------------------------------------------------------------
+# The targets that install packages first call make again: nothing about compilers or libraries may be asked before.
+setup: ## install the Debian packages that building and testing need
+	@scripts/setup build check
+setup-build:
+	@scripts/setup build
+setup-lint:
+	@scripts/setup build check lint
+
+PARALLEL = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+demo: setup-build ## install what is needed, build, and show a call from a client to a server
+	@$(MAKE) $(PARALLEL) --no-print-directory all
+	@BUILD='$(BUILD)' scripts/demo
+
+check: setup ## install what is needed, build, and run every test; ends with `N passed, N failed`
+	@$(MAKE) $(PARALLEL) --no-print-directory check-built
+check-built: all tests
+	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
+tests: $(TESTS) ## build the unit tests
+
+check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory check SAN=address
+check-tsan: ## the same under ThreadSanitizer
+	@$(MAKE) --no-print-directory check SAN=thread
+
+lint: setup-lint ## check layers, includes, banned functions, layout, and run the static analysers
+	@scripts/lint
+headers: ## compile each public header alone, as C99 and as C++17
+	@CC='$(CC)' tests/unit/headers
+
+bench: ## build and run the benchmarks
+	@$(MAKE) --no-print-directory bench-built
+bench-built: $(BENCHES)
+	@for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
+.PHONY: bench-built
+
+fuzz: setup-lint ## run each fuzz target for FUZZ_TIME seconds (30)
+	@$(MAKE) $(PARALLEL) --no-print-directory fuzz-built CC=clang SAN=fuzz
+fuzz-built: $(FUZZERS)
+	@FUZZ_TIME='$(FUZZ_TIME)' BUILD='$(BUILD)' scripts/fuzz $(FUZZERS)
+.PHONY: fuzz-built
+
+# --- Installing ----------------------------------------------------------------------------------------------------
+D = $(DESTDIR)
+install: all ## install the library, its headers, the command, man pages and sample files under PREFIX
+	install -d '$(D)$(LIBDIR)/pkgconfig' '$(D)$(PREFIX)/include/fjord'
+	install -m 644 $(HEADERS) '$(D)$(PREFIX)/include/fjord/'
+	install -m 644 $(STATIC) '$(D)$(LIBDIR)/'
+	install -m 755 $(SHARED) '$(D)$(LIBDIR)/'
+	ln -sf $(notdir $(SHARED)) '$(D)$(LIBDIR)/$(SONAME)'
+	ln -sf $(SONAME) '$(D)$(LIBDIR)/libfjord.so'
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' fjord.pc.in \
+		>'$(D)$(LIBDIR)/pkgconfig/fjord.pc'
+	$(if $(TOOL),install -D -m 755 $(TOOL) '$(D)$(PREFIX)/bin/fjord')
+	$(foreach m,$(MAN),install -D -m 644 $(m) '$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))';)
+	$(foreach c,$(CONF),install -D -m 644 $(c) '$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))';)
+
+uninstall: ## remove what install put under PREFIX
+	rm -f $(foreach h,$(HEADERS),'$(D)$(PREFIX)/include/fjord/$(notdir $(h))')
+	rm -f '$(D)$(LIBDIR)/libfjord.a' '$(D)$(LIBDIR)/libfjord.so' '$(D)$(LIBDIR)/$(SONAME)' \
+		'$(D)$(LIBDIR)/$(notdir $(SHARED))' '$(D)$(LIBDIR)/pkgconfig/fjord.pc' '$(D)$(PREFIX)/bin/fjord'
+	rm -f $(foreach m,$(MAN),'$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))')
+	rm -f $(foreach c,$(CONF),'$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))')
+	-rmdir '$(D)$(PREFIX)/include/fjord' '$(D)$(PREFIX)/share/doc/fjord' 2>/dev/null
+
+clean: ## remove build/
+	rm -rf $(TOP)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@echo '  Variables: V=1, CC=clang, CFLAGS=, SAN=address|thread, PREFIX=, DESTDIR=, FUZZ_TIME=, FJ_NO_SETUP=1'
