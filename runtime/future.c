@@ -3,7 +3,7 @@
  * Futures.  The state lives under one mutex of the future; call-backs run after it is released, on the thread
  * that completed it.  A pending future with call-backs holds one reference to itself.
  */
-#include <fjord/future.h>
+#include "runtime/future.h"
 
 #include "base/alloc.h"
 #include "runtime/sync.h"
@@ -21,6 +21,7 @@ struct fj_future {
     atomic_uint refs;
     atomic_bool done; /* written under the lock; read without it */
     bool cond_used;
+    bool nudged;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     const fj_future_ops *ops;
@@ -137,19 +138,43 @@ fj_code fj_future_result(fj_future *f, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
+void fj__future_sleep(fj_future *f, fj_deadline by)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    if (!f->cond_used) {
+        fj__cond_init(&f->changed);
+        f->cond_used = true;
+    }
+    while (!fj_future_done(f) && !f->nudged && fj__cond_wait(&f->changed, &f->lock, by))
+        ;
+    f->nudged = false;
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+void fj__future_nudge(fj_future *f)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    f->nudged = true;
+    if (f->cond_used)
+        (void)pthread_cond_broadcast(&f->changed);
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+bool fj__future_watched(fj_future *f)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    bool watched = f->first != NULL;
+    (void)pthread_mutex_unlock(&f->lock);
+    return watched;
+}
+
 fj_code fj_future_wait(fj_future *f, fj_deadline by, json_t **ret, fj_error **err)
 {
     if (!fj_future_done(f) && f->ops->wait != NULL) {
         f->ops->wait(f, f->user, by);
-    } else if (!fj_future_done(f)) {
-        (void)pthread_mutex_lock(&f->lock);
-        if (!f->cond_used) {
-            fj__cond_init(&f->changed);
-            f->cond_used = true;
-        }
-        while (!fj_future_done(f) && fj__cond_wait(&f->changed, &f->lock, by))
-            ;
-        (void)pthread_mutex_unlock(&f->lock);
+    } else {
+        while (!fj_future_done(f) && !fj_passed(by))
+            fj__future_sleep(f, by);
     }
     if (!fj_future_done(f))
         return fj_fail(err, FJ_TIMEOUT, "the deadline passed before the future was complete");

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "timers.h"
+
+#include "base/alloc.h"
+
+static void put(fj__timers *ts, size_t i, fj__timer *t)
+{
+    ts->heap[i] = t;
+    t->place = i + 1;
+}
+
+static void up(fj__timers *ts, size_t i, fj__timer *t)
+{
+    while (i != 0 && ts->heap[(i - 1) / 2]->at > t->at) {
+        put(ts, i, ts->heap[(i - 1) / 2]);
+        i = (i - 1) / 2;
+    }
+    put(ts, i, t);
+}
+
+static void down(fj__timers *ts, size_t i, fj__timer *t)
+{
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= ts->n)
+            break;
+        if (child + 1 < ts->n && ts->heap[child + 1]->at < ts->heap[child]->at)
+            child++;
+        if (ts->heap[child]->at >= t->at)
+            break;
+        put(ts, i, ts->heap[child]);
+        i = child;
+    }
+    put(ts, i, t);
+}
+
+void fj__timer_cancel(fj__timers *ts, fj__timer *t)
+{
+    if (t->place == 0)
+        return;
+    size_t i = t->place - 1;
+    fj__timer *moved = ts->heap[--ts->n];
+    t->place = 0;
+    if (moved == t)
+        return;
+    if (i != 0 && ts->heap[(i - 1) / 2]->at > moved->at)
+        up(ts, i, moved);
+    else
+        down(ts, i, moved);
+}
+
+bool fj__timer_set(fj__timers *ts, fj__timer *t, fj_deadline at)
+{
+    fj__timer_cancel(ts, t);
+    fj__timer **heap = fj__grow(ts->heap, &ts->capacity, ts->n + 1, sizeof(fj__timer *));
+    if (heap == NULL)
+        return false;
+    ts->heap = heap;
+    t->at = at.ns;
+    up(ts, ts->n++, t);
+    return true;
+}
+
+fj_deadline fj__timers_next(const fj__timers *ts)
+{
+    return ts->n != 0 ? (fj_deadline){ ts->heap[0]->at } : fj_never();
+}
+
+void fj__timers_run(fj__timers *ts, fj_deadline now)
+{
+    /* As many as there are now: a timer that sets itself anew cannot keep this loop going. */
+    for (size_t left = ts->n; left != 0 && ts->n != 0 && ts->heap[0]->at <= now.ns; left--) {
+        fj__timer *t = ts->heap[0];
+        fj__timer_cancel(ts, t);
+        t->fn(t, now);
+    }
+}
+
+void fj__timers_fini(fj__timers *ts)
+{
+    fj__free(ts->heap);
+    *ts = (fj__timers){ 0 };
+}

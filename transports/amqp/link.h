@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_AMQP_LINK_H
+#define FJORD_AMQP_LINK_H
+/*
+ * A link is one connection to the broker, kept alive: it resolves, connects, shakes hands, and after a loss waits and
+ * begins again with the next host.  It is passive: its domain calls it with readiness and the time, under the domain's
+ * lock; it calls back its owner, under the same lock.  Nothing here blocks.
+ */
+#include "transports/amqp/engine.h"
+#include "transports/amqp/resolve.h"
+#include "transports/amqp/settings.h"
+
+typedef struct fj__link fj__link;
+
+typedef enum {
+    FJ__LINK_IDLE, /* nobody wants it yet */
+    FJ__LINK_RESOLVING,
+    FJ__LINK_CONNECTING,
+    FJ__LINK_HANDSHAKE,
+    FJ__LINK_OPEN,
+    FJ__LINK_BACKOFF, /* waiting to try again */
+    FJ__LINK_CLOSED   /* for good */
+} fj__link_state;
+
+typedef struct {
+    void (*up)(fj__link *link, fj_deadline now);
+    /** An event of the engine other than OPEN, CLOSED and FAILED. */
+    void (*event)(fj__link *link, const fj__event *event, fj_deadline now);
+    /** An open link was lost.  @p error lends */
+    void (*down)(fj__link *link, const fj_error *error, fj_deadline now);
+    /** An attempt failed; link->attempts counts full rounds over all hosts since it was last open. */
+    void (*failed)(fj__link *link, const fj_error *error, fj_deadline now);
+    /** One line for the log, to be written when the lock is free.  @p text takes */
+    void (*note)(fj__link *link, fj_log_level level, char *text);
+} fj__link_ops;
+
+struct fj__link {
+    const fj__amqp_settings *settings;
+    const fj__link_ops *ops;
+    void *user;
+    const char *purpose; /* "consuming", "publishing": for the log */
+    int wake_fd;         /* of the domain: lent */
+
+    fj__link_state state;
+    fj__engine *engine; /* from CONNECTING on; NULL otherwise */
+    int fd;
+    unsigned epoch;    /* + 1 each time it opens: stale tags are known by it */
+    unsigned attempts; /* full rounds without success */
+    bool fatal; /* the last round ended in an error that trying again will not cure (login, virtual host) */
+    fj_error *error; /* of the last attempt, or why it was lost */
+
+    size_t *order; /* hosts, as tried */
+    size_t at;     /* index into order */
+    fj__resolve *resolve;
+    struct addrinfo *addresses, *address;
+    fj_deadline connect_by, retry_at;
+    bool wants_write;
+};
+
+/** @return false when memory ran out */
+bool fj__link_init(fj__link *l, const fj__amqp_settings *settings, const fj__link_ops *ops, void *user,
+                   const char *purpose, int wake_fd);
+void fj__link_fini(fj__link *l);
+/** Somebody needs it: leave IDLE. */
+void fj__link_want(fj__link *l, fj_deadline now);
+/** Say goodbye to the broker (what is queued goes first); CLOSED at the broker's answer, at a loss, or by _drop. */
+void fj__link_close(fj__link *l, fj_deadline now);
+/** CLOSED now. */
+void fj__link_drop(fj__link *l);
+/** The descriptor to watch, or -1. */
+int fj__link_fd(const fj__link *l, bool *ret_read, bool *ret_write);
+fj_deadline fj__link_due(const fj__link *l);
+/** Readiness, or just the time: goes as far as it can without blocking. */
+void fj__link_pump(fj__link *l, bool readable, bool writable, fj_deadline now);
+/** Try to write what is queued now. */
+void fj__link_flush(fj__link *l, fj_deadline now);
+/** "host:port vhost V" of the host in use. */
+void fj__link_where(const fj__link *l, char *text, size_t n);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transports/amqp/resolve.h"
+
+#include "base/alloc.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct fj__resolve {
+    atomic_uint refs; /* the asker's and the thread's */
+    atomic_bool done;
+    char *host, *port;
+    int wake_fd;
+    int gai_error;
+    struct addrinfo *list;
+};
+
+static void drop(fj__resolve *r)
+{
+    if (atomic_fetch_sub(&r->refs, 1) != 1)
+        return;
+    if (r->list != NULL)
+        freeaddrinfo(r->list);
+    if (r->wake_fd >= 0)
+        (void)close(r->wake_fd);
+    fj__free(r->host);
+    fj__free(r->port);
+    fj__free(r);
+}
+
+static void look_up(fj__resolve *r, int flags)
+{
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags };
+
+    r->gai_error = getaddrinfo(r->host, r->port, &hints, &r->list);
+    if (r->gai_error != 0)
+        r->list = NULL;
+}
+
+static void *thread(void *arg)
+{
+    fj__resolve *r = arg;
+
+    look_up(r, AI_ADDRCONFIG);
+    atomic_store(&r->done, true);
+    ssize_t ignored =
+        write(r->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* full means it is awake already */
+    (void)ignored;
+    drop(r);
+    return NULL;
+}
+
+static bool start_thread(fj__resolve *r)
+{
+    pthread_attr_t attr;
+    pthread_t id;
+    sigset_t all, old;
+
+    (void)sigfillset(&all);
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    bool ok = pthread_create(&id, &attr, thread, r) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)pthread_attr_destroy(&attr);
+    return ok;
+}
+
+fj__resolve *fj__resolve_start(const char *host, const char *port, int wake_fd)
+{
+    fj__resolve *r = fj__zalloc(sizeof *r);
+
+    if (r == NULL)
+        return NULL;
+    atomic_init(&r->refs, 2);
+    r->host = fj__strdup(host);
+    r->port = fj__strdup(port);
+    r->wake_fd = -1;
+    if (r->host != NULL && r->port != NULL) {
+        look_up(r, AI_NUMERICHOST);
+        if (r->gai_error != EAI_NONAME) {
+            atomic_store(&r->done, true);
+            atomic_store(&r->refs, 1);
+            return r;
+        }
+        r->wake_fd = fcntl(wake_fd, F_DUPFD_CLOEXEC, 0);
+        if (r->wake_fd >= 0 && start_thread(r))
+            return r;
+    }
+    atomic_store(&r->refs, 1);
+    drop(r);
+    return NULL;
+}
+
+bool fj__resolve_done(fj__resolve *r, struct addrinfo **ret, int *gai_error)
+{
+    if (!atomic_load(&r->done))
+        return false;
+    *ret = r->list;
+    *gai_error = r->gai_error;
+    r->list = NULL;
+    return true;
+}
+
+void fj__resolve_free(fj__resolve *r)
+{
+    if (r != NULL)
+        drop(r);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transports/amqp/settings.h"
+
+#include "base/alloc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define RABBIT "oslo_messaging_rabbit"
+
+/* wire.md section 1: a missing host is localhost, a missing port 5672, missing credentials guest (per host). */
+static bool add_host(fj__amqp_settings *s, const fj_url *url, size_t i)
+{
+    fj__amqp_host *h = &s->hosts[s->host_count++];
+    bool given = i < fj_url_hosts(url);
+    const char *name = given ? fj_url_host(url, i) : NULL;
+    const char *user = given ? fj_url_user(url, i) : NULL;
+    const char *word = given ? fj_url_password(url, i) : NULL;
+    unsigned port = given ? fj_url_port(url, i) : 0;
+    h->name = fj__strdup(name != NULL && *name != '\0' ? name : "localhost");
+    h->user = fj__strdup(user != NULL && *user != '\0' ? user : "guest");
+    h->password.hidden = fj__strdup(word != NULL && *word != '\0' ? word : "guest");
+    (void)snprintf(h->port, sizeof h->port, "%u", port != 0 ? port & 0xffffu : 5672u);
+    return h->name != NULL && h->user != NULL && h->password.hidden != NULL;
+}
+
+static void read_options(const fj_conf *conf, fj__amqp_settings *s)
+{
+    int64_t heartbeat = fj_conf_int(conf, RABBIT, "heartbeat_timeout_threshold");
+    int64_t prefetch = fj_conf_int(conf, RABBIT, "rabbit_qos_prefetch_count");
+    const char *next = fj_conf_str(conf, RABBIT, "kombu_failover_strategy");
+    const char *odd = fj_conf_str(conf, "fjord", "json_odd_values");
+    const char *again = fj_conf_str(conf, "fjord", "resend");
+
+    s->quorum = fj_conf_bool(conf, RABBIT, "rabbit_quorum_queue");
+    s->durable = fj_conf_bool(conf, RABBIT, "amqp_durable_queues") || s->quorum;
+    s->auto_delete = fj_conf_bool(conf, RABBIT, "amqp_auto_delete");
+    s->ha = fj_conf_bool(conf, RABBIT, "rabbit_ha_queues");
+    s->cancel_on_failover = fj_conf_bool(conf, RABBIT, "enable_cancel_on_failover");
+    s->mandatory_reply = fj_conf_bool(conf, RABBIT, "direct_mandatory_flag");
+    s->delivery_limit = fj_conf_int(conf, RABBIT, "rabbit_quorum_delivery_limit");
+    s->max_length = fj_conf_int(conf, RABBIT, "rabbit_quorum_max_memory_length");
+    s->max_bytes = fj_conf_int(conf, RABBIT, "rabbit_quorum_max_memory_bytes");
+    s->transient_ttl_ms = fj_conf_int(conf, RABBIT, "rabbit_transient_queues_ttl") * 1000;
+    s->heartbeat = (uint16_t)(heartbeat < 0 ? 0 : heartbeat > 65535 ? 65535 : heartbeat);
+    s->prefetch = (unsigned)(prefetch < 0 ? 0 : prefetch > 65535 ? 65535 : prefetch);
+    s->connect_timeout = fj_conf_float(conf, "fjord", "connect_timeout");
+    s->retry_interval = fj_conf_float(conf, RABBIT, "rabbit_retry_interval");
+    s->retry_backoff = fj_conf_float(conf, RABBIT, "rabbit_retry_backoff");
+    s->retry_max = fj_conf_float(conf, RABBIT, "rabbit_interval_max");
+    s->reconnect_delay = fj_conf_float(conf, RABBIT, "kombu_reconnect_delay");
+    s->missing_reply_queue = fj_conf_float(conf, RABBIT, "kombu_missing_consumer_retry_timeout");
+    s->shuffle = next != NULL && strcmp(next, "shuffle") == 0;
+    s->resend = again != NULL && strcmp(again, "maybe") == 0;
+    s->json.size = sizeof s->json;
+    s->json.max_bytes = (size_t)fj_conf_int(conf, "fjord", "max_message_bytes");
+    s->json.max_depth = (unsigned)fj_conf_int(conf, "fjord", "max_json_depth");
+    s->json.odd = odd != NULL && strcmp(odd, "null") == 0     ? FJ_JSON_NULL
+                  : odd != NULL && strcmp(odd, "refuse") == 0 ? FJ_JSON_REFUSE
+                                                              : FJ_JSON_WRAP;
+}
+
+fj_code fj__amqp_settings_read(const fj_conf *conf, const fj_url *url, fj__amqp_settings *s, fj_error **err)
+{
+    size_t hosts = fj_url_hosts(url) != 0 ? fj_url_hosts(url) : 1;
+    const char *exchange = fj_conf_str(conf, "DEFAULT", "control_exchange");
+    const char *login = fj_conf_str(conf, RABBIT, "rabbit_login_method");
+    bool whole = true;
+
+    *s = (fj__amqp_settings){ 0 };
+    s->hosts = fj__zalloc(hosts * sizeof *s->hosts);
+    for (size_t i = 0; s->hosts != NULL && i < hosts; i++)
+        whole = add_host(s, url, i) && whole;
+    s->vhost = fj__strdup(fj_url_vhost(url));
+    s->exchange = fj__strdup(exchange != NULL ? exchange : "openstack");
+    s->login_method = fj__strdup(login != NULL ? login : "AMQPLAIN");
+    s->program = fj__strdup(program_invocation_short_name);
+    read_options(conf, s);
+    if (s->hosts == NULL || !whole || !s->vhost || !s->exchange || !s->login_method || !s->program) {
+        fj__amqp_settings_fini(s);
+        return fj_fail(err, FJ_NOMEM, "out of memory");
+    }
+    if (s->quorum && s->ha) {
+        fj__amqp_settings_fini(s);
+        return fj_fail(err, FJ_BAD_CONFIG, "rabbit_quorum_queue and rabbit_ha_queues exclude each other");
+    }
+    if (fj_conf_bool(conf, RABBIT, "ssl")) {
+        fj__amqp_settings_fini(s);
+        return fj_fail(err, FJ_UNSUPPORTED,
+                       "[" RABBIT "] ssl: this build has no TLS; it never falls back to plain");
+    }
+    return FJ_OK;
+}
+
+void fj__amqp_settings_fini(fj__amqp_settings *s)
+{
+    for (size_t i = 0; i < s->host_count; i++) {
+        fj__free(s->hosts[i].name);
+        fj__free(s->hosts[i].user);
+        fj__secret_clear(&s->hosts[i].password);
+    }
+    fj__free(s->hosts);
+    fj__free(s->vhost);
+    fj__free(s->exchange);
+    fj__free(s->login_method);
+    fj__free(s->program);
+    *s = (fj__amqp_settings){ 0 };
+}
