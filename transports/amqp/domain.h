@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_AMQP_DOMAIN_H
+#define FJORD_AMQP_DOMAIN_H
+/*
+ * A pump domain: two passive connections to one broker (one consuming, one publishing), the lock that guards all
+ * their state, and the token of whoever may sleep on their sockets.  docs/internals/locks.md has the rules.
+ *
+ *   lock    held for microseconds; never over poll, user code, a completion or a log line
+ *   token   `led`: at most one thread pumps.  A blocked caller leads while it waits, and hands on when it leaves; when
+ *           nobody is there and something is outstanding, the keeper thread leads, until a caller wants to.
+ */
+#include "runtime/timers.h"
+#include "transports/amqp/link.h"
+
+#include <fjord/driver.h>
+#include <fjord/future.h>
+#include <pthread.h>
+
+typedef struct fj__domain fj__domain;
+typedef struct fj__channel fj__channel;
+typedef struct fj__amqp_listener fj__amqp_listener;
+typedef struct fj__replies fj__replies;
+typedef struct fj__publisher fj__publisher;
+
+/** A channel of a link and what is done with its events.  All under the lock. */
+struct fj__channel {
+    uint16_t id; /* 0: none */
+    fj__channel *next;
+    void (*up)(fj__channel *c, fj_deadline now); /* the link is open: open the channel and set up */
+    void (*event)(fj__channel *c, const fj__event *ev, fj_deadline now);
+    void (*down)(fj__channel *c, const fj_error *error, fj_deadline now);   /* the link was lost */
+    void (*failed)(fj__channel *c, const fj_error *error, fj_deadline now); /* a round of attempts failed */
+};
+
+/** Something done under the lock whose outcome is delivered after it. */
+typedef struct fj__outcome fj__outcome;
+struct fj__outcome {
+    fj__outcome *next;
+    void (*deliver)(fj__outcome *o); /* with no lock held */
+};
+
+struct fj__waiter;
+
+struct fj__domain {
+    pthread_mutex_t lock;
+    const fj__amqp_settings *settings;
+    fj__link consuming, publishing;
+    fj__channel *consuming_channels, *publishing_channels;
+    fj__timers timers;
+    fj__publisher *publisher;
+    fj__replies *replies;
+
+    int wake_fd; /* ends the leader's sleep */
+    bool led;    /* the token is taken */
+    bool keeper_leads;
+    bool sleeping; /* the leader is in poll */
+    int64_t sleep_until;
+    struct fj__waiter *waiters; /* blocked callers that do not lead, newest first */
+
+    pthread_t keeper;
+    pthread_cond_t keeper_cond;
+    bool keeper_started, keeper_stop, keeper_kicked;
+    int64_t keeper_until; /* when it wakes by itself */
+
+    unsigned urgent; /* operations that nobody waits for: the keeper leads at once */
+    bool closed;
+    fj__outcome *outcomes, **outcomes_end;
+};
+
+/** @errors NOMEM, SYSTEM */
+fj_code fj__domain_new(const fj__amqp_settings *settings, fj__domain **ret, fj_error **err);
+/** Ends the keeper.  Nobody else may be in it. */
+void fj__domain_free(fj__domain *d);
+
+void fj__domain_lock(fj__domain *d);
+/** Release the lock, then deliver what was gathered under it. */
+void fj__domain_unlock(fj__domain *d);
+/** Gather an outcome.  @locks needs the domain's */
+void fj__domain_gather(fj__domain *d, fj__outcome *o);
+/** A log line for after the lock.  @param text takes   @locks needs the domain's */
+void fj__domain_note(fj__domain *d, fj_log_level level, char *text);
+
+/** After anything was queued or a deadline set: write what can be written, wake the leader if it must know, start
+ *  the keeper where nobody leads.  @locks needs the domain's */
+void fj__domain_touch(fj__domain *d, fj__link *link);
+
+/** Block until ready(user), called under the lock, says true, or @p by: lead, or sleep on @p gate while another leads.
+ *  @param gate lends; nudge it to have ready() asked again.   @locks takes the domain's */
+bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by);
+/** One pass that does not block, if nobody leads. */
+void fj__domain_pump(fj__domain *d);
+void fj__domain_watch(fj__domain *d, fj_watch *ret);
+
+/** Give @p c the lowest free number from @p first on, and set it up if the link is open.  @return false: none free */
+bool fj__domain_attach(fj__domain *d, fj__link *link, fj__channel *c, uint16_t first, fj_deadline now);
+void fj__domain_detach(fj__domain *d, fj__link *link, fj__channel *c);
+
+#endif
