@@ -12,6 +12,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* How soon the keeper looks again, at the earliest, after somebody else who had the token. */
+#define SUPERVISE_NS 1000000000LL
+
 struct fj__waiter {
     struct fj__waiter *next;
     fj_future *gate;
@@ -67,7 +70,7 @@ void fj__domain_note(fj__domain *d, fj_log_level level, char *text)
         fj__free(text);
         return;
     }
-    *line = (struct line){ .outcome.deliver = write_line, .level = level, .text = text };
+    *line = (struct line){ .outcome = { .deliver = write_line, .slow = true }, .level = level, .text = text };
     fj__domain_gather(d, &line->outcome);
 }
 
@@ -288,13 +291,27 @@ static void hand_on(fj__domain *d)
         kick_keeper(d);
 }
 
-/* With the token.  Somebody's call-back must not run while we hold it: it may take its time. */
-static void deliver(fj__domain *d)
+/* Take the token for one pump and deliver what came of it.  User code runs with the token handed on, for it may take
+ * its time; completing a future that only a sleeping thread waits for does not need that. */
+static void lead(fj__domain *d, fj_deadline by, bool keeper)
 {
-    if (d->outcomes == NULL)
-        return;
-    fj__domain_unlock(d);
-    fj__domain_lock(d);
+    d->led          = true;
+    d->keeper_leads = keeper;
+    pump(d, by);
+    d->keeper_leads = false;
+    bool slow = false;
+    for (const fj__outcome *o = d->outcomes; o != NULL; o = o->next)
+        slow = slow || o->slow;
+    if (slow) {
+        d->led = false;
+        hand_on(d);
+    }
+    if (d->outcomes != NULL) {
+        fj__domain_unlock(d);
+        fj__domain_lock(d);
+    }
+    if (!slow)
+        d->led = false;
 }
 
 static void *keeper_thread(void *arg)
@@ -305,9 +322,10 @@ static void *keeper_thread(void *arg)
     fj__domain_lock(d);
     while (!d->keeper_stop) {
         fj_deadline next = due(d);
-        if (d->led) /* whoever leads does it; it calls when it leaves */
-            next = fj_never();
-        if (d->led || (!outstanding(d) && !fj_passed(next))) {
+        bool idle = d->led || d->waiters != NULL; /* whoever leads, or is about to, does it */
+        if (idle || (!outstanding(d) && !fj_passed(next))) {
+            if (idle && fj_left_ns(next) < SUPERVISE_NS)
+                next = fj_in_ms(SUPERVISE_NS / 1000000);
             d->keeper_until = next.ns;
             d->keeper_kicked = false;
             while (!d->keeper_kicked && !d->keeper_stop && fj__cond_wait(&d->keeper_cond, &d->lock, next))
@@ -315,10 +333,7 @@ static void *keeper_thread(void *arg)
             d->keeper_until = 0;
             continue;
         }
-        d->led = d->keeper_leads = true;
-        pump(d, outstanding(d) ? fj_never() : fj_now());
-        d->led = d->keeper_leads = false;
-        deliver(d);
+        lead(d, outstanding(d) ? fj_never() : fj_now(), true);
         if (d->waiters != NULL && !d->led)
             fj__future_nudge(d->waiters->gate); /* a caller is there: it leads from here on */
     }
@@ -345,17 +360,12 @@ static void remove_waiter(fj__domain *d, struct fj__waiter *w)
 bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by)
 {
     bool yes;
-    bool led = false;
 
     fj__domain_lock(d);
     start_keeper(d);
     while (!(yes = ready(user)) && !fj_passed(by)) {
         if (!d->led) {
-            led = true;
-            d->led = true;
-            pump(d, by);
-            d->led = false;
-            deliver(d);
+            lead(d, by, false);
             continue;
         }
         struct fj__waiter w = { .gate = gate };
@@ -367,7 +377,6 @@ bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), 
         fj__domain_lock(d);
         remove_waiter(d, &w);
     }
-    (void)led;
     if (!d->led)
         hand_on(d);
     fj__domain_unlock(d);
@@ -377,17 +386,14 @@ bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), 
 void fj__domain_pump(fj__domain *d)
 {
     fj__domain_lock(d);
-    if (!d->led) {
-        d->led = true;
-        pump(d, fj_now());
-        d->led = false;
-    }
+    if (!d->led)
+        lead(d, fj_now(), false);
     if (!d->led)
         hand_on(d);
     fj__domain_unlock(d);
 }
 
-void fj__domain_touch(fj__domain *d, fj__link *link)
+void fj__domain_touch(fj__domain *d, fj__link *link, bool waits)
 {
     if (link != NULL)
         fj__link_flush(link, fj_now());
@@ -395,7 +401,7 @@ void fj__domain_touch(fj__domain *d, fj__link *link)
         if (d->sleeping && (d->consuming.wants_write || d->publishing.wants_write ||
                             due(d).ns < d->sleep_until || dialing(&d->consuming) || dialing(&d->publishing)))
             wake_leader(d);
-    } else {
+    } else if (!waits) {
         hand_on(d);
     }
 }

@@ -37,6 +37,7 @@ typedef struct fj__outcome fj__outcome;
 struct fj__outcome {
     fj__outcome *next;
     void (*deliver)(fj__outcome *o); /* with no lock held */
+    bool slow;                       /* it runs user code: whoever delivers it must not hold the token */
 };
 
 struct fj__waiter;
@@ -80,9 +81,9 @@ void fj__domain_gather(fj__domain *d, fj__outcome *o);
 /** A log line for after the lock.  @param text takes   @locks needs the domain's */
 void fj__domain_note(fj__domain *d, fj_log_level level, char *text);
 
-/** After anything was queued or a deadline set: write what can be written, wake the leader if it must know, start
- *  the keeper where nobody leads.  @locks needs the domain's */
-void fj__domain_touch(fj__domain *d, fj__link *link);
+/** After anything was queued or a deadline set: write what can be written, wake the leader if it must know, and
+ *  unless the caller itself will wait next (@p waits), start the keeper where nobody leads.  @locks needs the domain's */
+void fj__domain_touch(fj__domain *d, fj__link *link, bool waits);
 
 /** Block until ready(user), called under the lock, says true, or @p by: lead, or sleep on @p gate while another leads.
  *  @param gate lends; nudge it to have ready() asked again.   @locks takes the domain's */
