@@ -117,7 +117,8 @@ typedef struct {
 enum {
     FJ_SEND_CALL = 1 << 0,      /**< wait for a reply: the future resolves to the method's result */
     FJ_SEND_MANDATORY = 1 << 1, /**< UNDELIVERABLE when no queue takes it (oslo's at_least_once) */
-    FJ_SEND_RESEND = 1 << 2     /**< after a lost connection send again what may have been sent */
+    FJ_SEND_RESEND = 1 << 2,    /**< after a lost connection send again what may have been sent */
+    FJ_SEND_WAITED = 1 << 3     /**< the caller waits for the future next: a hint that spares waking a helper */
 };
 
 typedef struct {

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transports/amqp/topology.h"
+
+#include <string.h>
+
+static amqp_bytes_t bytes(const char *text)
+{
+    return (amqp_bytes_t){ .len = strlen(text), .bytes = (void *)(uintptr_t)text };
+}
+
+static bool put(fj__engine *e, uint16_t channel, amqp_method_number_t id, void *method)
+{
+    return fj__engine_method(e, channel, id, method) == FJ_OK;
+}
+
+bool fj__channel_open(fj__engine *e, uint16_t channel)
+{
+    amqp_channel_open_t m = { .out_of_band = amqp_empty_bytes };
+
+    return put(e, channel, AMQP_CHANNEL_OPEN_METHOD, &m);
+}
+
+bool fj__confirm_select(fj__engine *e, uint16_t channel)
+{
+    amqp_confirm_select_t m = { .nowait = false };
+
+    return put(e, channel, AMQP_CONFIRM_SELECT_METHOD, &m);
+}
+
+bool fj__qos(fj__engine *e, uint16_t channel, uint16_t prefetch)
+{
+    amqp_basic_qos_t m = { .prefetch_size = 0, .prefetch_count = prefetch, .global = false };
+
+    return put(e, channel, AMQP_BASIC_QOS_METHOD, &m);
+}
+
+static bool exchange(fj__engine *e, uint16_t channel, const char *name, const char *type, bool durable,
+                     bool auto_delete)
+{
+    amqp_exchange_declare_t m = { .exchange = bytes(name),
+                                  .type = bytes(type),
+                                  .durable = durable,
+                                  .auto_delete = auto_delete,
+                                  .arguments = amqp_empty_table };
+
+    return put(e, channel, AMQP_EXCHANGE_DECLARE_METHOD, &m);
+}
+
+bool fj__declare_exchange(fj__engine *e, uint16_t channel, const char *name, bool durable, bool auto_delete)
+{
+    return exchange(e, channel, name, "topic", durable, auto_delete);
+}
+
+bool fj__declare_fanout(fj__engine *e, uint16_t channel, const char *name)
+{
+    return exchange(e, channel, name, "fanout", false, true);
+}
+
+enum { ARGUMENTS_MAX = 6 };
+
+typedef struct {
+    amqp_table_entry_t entries[ARGUMENTS_MAX];
+    int n;
+} arguments;
+
+static void add_text(arguments *a, const char *key, const char *value)
+{
+    amqp_field_value_t v = { .kind = AMQP_FIELD_KIND_UTF8 };
+
+    v.value.bytes = bytes(value);
+    a->entries[a->n++] = (amqp_table_entry_t){ .key = bytes(key), .value = v };
+}
+
+static void add_number(arguments *a, const char *key, int64_t value)
+{
+    amqp_field_value_t v = { .kind = AMQP_FIELD_KIND_I64 };
+
+    if (value <= 0)
+        return;
+    v.value.i64 = value;
+    a->entries[a->n++] = (amqp_table_entry_t){ .key = bytes(key), .value = v };
+}
+
+static bool queue(fj__engine *e, uint16_t channel, const char *name, bool durable, bool auto_delete,
+                  arguments *a)
+{
+    amqp_queue_declare_t m = { .queue = bytes(name),
+                               .durable = durable,
+                               .auto_delete = auto_delete,
+                               .arguments = { .num_entries = a->n, .entries = a->entries } };
+
+    return put(e, channel, AMQP_QUEUE_DECLARE_METHOD, &m);
+}
+
+bool fj__declare_queue(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name,
+                       bool durable)
+{
+    arguments a = { .n = 0 };
+
+    if (s->ha)
+        add_text(&a, "x-ha-policy", "all");
+    if (s->quorum && durable) {
+        add_text(&a, "x-queue-type", "quorum");
+        add_number(&a, "x-delivery-limit", s->delivery_limit);
+        add_number(&a, "x-max-in-memory-length", s->max_length);
+        add_number(&a, "x-max-in-memory-bytes", s->max_bytes);
+    }
+    return queue(e, channel, name, durable, s->auto_delete, &a);
+}
+
+bool fj__declare_transient(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name)
+{
+    arguments a = { .n = 0 };
+
+    if (s->ha)
+        add_text(&a, "x-ha-policy", "all");
+    add_number(&a, "x-expires", s->transient_ttl_ms);
+    return queue(e, channel, name, false, false, &a);
+}
+
+bool fj__bind(fj__engine *e, uint16_t channel, const char *name, const char *from, const char *key)
+{
+    amqp_queue_bind_t m = {
+        .queue = bytes(name), .exchange = bytes(from), .routing_key = bytes(key), .arguments = amqp_empty_table
+    };
+
+    return put(e, channel, AMQP_QUEUE_BIND_METHOD, &m);
+}
+
+bool fj__consume(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name, const char *tag)
+{
+    amqp_table_entry_t failover = { .key = bytes("x-cancel-on-ha-failover") };
+    amqp_basic_consume_t m = { .queue = bytes(name),
+                               .consumer_tag = bytes(tag),
+                               .arguments = amqp_empty_table };
+
+    if (s->cancel_on_failover) {
+        failover.value.kind = AMQP_FIELD_KIND_BOOLEAN;
+        failover.value.value.boolean = 1;
+        m.arguments = (amqp_table_t){ .num_entries = 1, .entries = &failover };
+    }
+    return put(e, channel, AMQP_BASIC_CONSUME_METHOD, &m);
+}
+
+bool fj__delete_queue(fj__engine *e, uint16_t channel, const char *name)
+{
+    amqp_queue_delete_t m = { .queue = bytes(name) };
+
+    return put(e, channel, AMQP_QUEUE_DELETE_METHOD, &m);
+}
+
+bool fj__close_channel(fj__engine *e, uint16_t channel)
+{
+    amqp_channel_close_t m = { .reply_code = 200, .reply_text = amqp_empty_bytes };
+
+    return put(e, channel, AMQP_CHANNEL_CLOSE_METHOD, &m);
+}
+
+fj_error *fj__channel_error(const fj__event *ev)
+{
+    const char *text = ev->text != NULL ? ev->text : "";
+    const char *hint = "";
+    fj_error *error = NULL;
+    fj_code code;
+
+    switch (ev->code) {
+    case AMQP_ACCESS_REFUSED:
+        code = FJ_ACCESS;
+        hint = " (see the user's permissions on the virtual host of transport_url)";
+        break;
+    case AMQP_NOT_FOUND:
+        code = FJ_NO_QUEUE;
+        break;
+    case AMQP_RESOURCE_LOCKED:
+    case AMQP_PRECONDITION_FAILED:
+        code = FJ_MISMATCH;
+        hint = " (see [oslo_messaging_rabbit] amqp_durable_queues, amqp_auto_delete, rabbit_quorum_queue)";
+        break;
+    default:
+        code = FJ_PROTOCOL;
+        break;
+    }
+    (void)fj_fail(&error, code, "the broker closed the channel: %u %s%s", (unsigned)ev->code, text, hint);
+    return error;
+}
+
+bool fj__is_durable_mismatch(const fj__event *ev)
+{
+    return ev->code == AMQP_PRECONDITION_FAILED && ev->cause == AMQP_EXCHANGE_DECLARE_METHOD &&
+           ev->text != NULL && strstr(ev->text, "'durable'") != NULL;
+}
