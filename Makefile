@@ -62,6 +62,7 @@ EX_HELP   := $(wildcard examples/calc.c)
 BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
+PEER_SRC  := $(wildcard tests/interop/*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 MAN       := $(wildcard docs/man/*.[1-8])
 CONF      := $(wildcard conf/*.conf)
@@ -73,8 +74,9 @@ TOOL      := $(if $(TOOL_SRC),$(BUILD)/bin/fjord)
 EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
 BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 TESTS     := $(foreach t,$(TEST_SRC),$(BUILD)/tests/$(basename $(notdir $(t))))
+PEERS     := $(patsubst tests/interop/%.c,$(BUILD)/interop/%,$(PEER_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(PEER_SRC) $(FUZZ_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -146,6 +148,11 @@ $(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(SUPPORT)) $(STA
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
 
+$(PEERS): $(BUILD)/interop/%: $(BUILD)/obj/tests/interop/%.o $(STATIC)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
+
 $(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -171,7 +178,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) ## build the unit tests
+tests: $(TESTS) $(PEERS) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address
