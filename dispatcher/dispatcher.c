@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Step one: which method a message means (wire.md section 10). */
+#include <fjord/dispatcher.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "dispatcher/access.h"
+#include "dispatcher/failure.h"
+#include "dispatcher/request.h"
+
+#include <string.h>
+
+#define DEFAULT_VERSION "1.0"
+#define PING_METHOD "oslo_rpc_server_ping"
+
+struct entry {
+    const fj_endpoint *endpoint;
+    void *data;
+};
+
+struct fj_dispatcher {
+    fj_access access;
+    fj_serializer serializer;
+    bool ping; /* answered by ping_entry, after all others */
+    struct entry *entries;
+    size_t n, capacity;
+};
+
+/* ---- ping -------------------------------------------------------------------------------------- */
+
+static fj_code ping(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req;
+    (void)args;
+    *ret = json_string("pong");
+    return *ret != NULL ? FJ_OK : fj_fail(err, FJ_NOMEM, "no memory for the answer");
+}
+
+static const fj_method ping_methods[] = { FJ_METHOD_FLAGS(PING_METHOD, FJ_PLAIN, ping, FJ_EXPOSED) };
+static const fj_endpoint ping_endpoint = FJ_ENDPOINT(NULL, NULL, ping_methods);
+static const struct entry ping_entry = { &ping_endpoint, NULL };
+
+/* ---- the tables -------------------------------------------------------------------------------- */
+
+static const fj_method *method_at(const fj_endpoint *e, size_t i)
+{
+    return (const fj_method *)(const void *)((const char *)e->methods + i * e->method_size);
+}
+
+static const fj_method *method_named(const fj_endpoint *e, const char *name)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        if (strcmp(method_at(e, i)->name, name) == 0)
+            return method_at(e, i);
+    }
+    return NULL;
+}
+
+static bool same_ns(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool accepts_ns(const fj_endpoint *e, const char *ns)
+{
+    if (same_ns(e->ns, ns))
+        return true;
+    for (size_t i = 0; i < e->legacy_count; i++) {
+        if (same_ns(e->legacy_ns[i], ns))
+            return true;
+    }
+    return false;
+}
+
+static const char *version_of(const fj_endpoint *e)
+{
+    return e->version != NULL ? e->version : DEFAULT_VERSION;
+}
+
+static fj_code check_methods(const fj_endpoint *e, fj_error **err)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        const fj_method *m = method_at(e, i);
+        if (m->size < sizeof(fj_method) || m->name == NULL || m->name[0] == '\0' || m->fn == NULL)
+            return fj_fail(err, FJ_BAD_ARGS, "method %zu of endpoint %s is broken", i, fj__endpoint_place(e));
+        if (strcmp(m->name, "target") == 0)
+            return fj_fail(err, FJ_BAD_ARGS, "the name target is reserved on endpoints");
+        if (method_named(e, m->name) != m)
+            return fj_fail(err, FJ_BAD_ARGS, "endpoint %s has two methods %s", fj__endpoint_place(e), m->name);
+    }
+    return FJ_OK;
+}
+
+static fj_code check_endpoint(const fj_endpoint *e, fj_error **err)
+{
+    fj_error *bad = NULL;
+
+    if (e == NULL || e->size < sizeof(fj_endpoint) || (e->methods == NULL && e->count != 0) ||
+        (e->legacy_ns == NULL && e->legacy_count != 0))
+        return fj_fail(err, FJ_BAD_ARGS, "the endpoint's table is broken");
+    if (e->count != 0 && e->method_size < sizeof(fj_method))
+        return fj_fail(err, FJ_BAD_ARGS, "the methods of endpoint %s are too small", fj__endpoint_place(e));
+    if (!fj__version_compatible(version_of(e), version_of(e), &bad)) {
+        fj_error_free(bad);
+        return fj_fail(err, FJ_BAD_ARGS, "endpoint %s has the version \"%s\", which is none",
+                       fj__endpoint_place(e), e->version);
+    }
+    return check_methods(e, err);
+}
+
+fj_code fj_dispatcher_add(fj_dispatcher *d, const fj_endpoint *endpoint, void *data, fj_error **err)
+{
+    fj_code code = check_endpoint(endpoint, err);
+    if (code != FJ_OK)
+        return code;
+    struct entry *more = fj__grow(d->entries, &d->capacity, d->n + 1, sizeof *more);
+    if (more == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for another endpoint");
+    d->entries = more;
+    d->entries[d->n++] = (struct entry){ endpoint, data };
+    if (accepts_ns(endpoint, NULL) && method_named(endpoint, PING_METHOD) != NULL)
+        d->ping = false;
+    return FJ_OK;
+}
+
+/* The i-th endpoint; the ping's comes last. */
+static const struct entry *entry_at(const fj_dispatcher *d, size_t i)
+{
+    if (i < d->n)
+        return &d->entries[i];
+    return i == d->n && d->ping ? &ping_entry : NULL;
+}
+
+bool fj_dispatcher_method(const fj_dispatcher *d, size_t i, const fj_endpoint **ret_endpoint,
+                          const fj_method **ret_method)
+{
+    const struct entry *entry;
+
+    for (size_t at = 0; (entry = entry_at(d, at)) != NULL; at++) {
+        if (i < entry->endpoint->count) {
+            *ret_endpoint = entry->endpoint;
+            *ret_method = method_at(entry->endpoint, i);
+            return true;
+        }
+        i -= entry->endpoint->count;
+    }
+    return false;
+}
+
+fj_code fj_dispatcher_new(const fj_dispatcher_opts *opts, fj_dispatcher **ret, fj_error **err)
+{
+    fj_dispatcher *d = fj__zalloc(sizeof *d);
+
+    if (d == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for a dispatcher");
+    if (opts != NULL) {
+        d->access = opts->access;
+        d->ping = opts->ping;
+        if (opts->serializer != NULL)
+            d->serializer = *opts->serializer;
+    }
+    *ret = d;
+    return FJ_OK;
+}
+
+fj_dispatcher *fj_dispatcher_free(fj_dispatcher *d)
+{
+    if (d != NULL)
+        fj__free(d->entries);
+    fj__free(d);
+    return NULL;
+}
+
+/* ---- a message to its method ------------------------------------------------------------------- */
+
+static const char *python_type(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_NULL:
+        return "NoneType";
+    case JSON_STRING:
+        return "str";
+    case JSON_INTEGER:
+        return "int";
+    case JSON_REAL:
+        return "float";
+    case JSON_ARRAY:
+        return "list";
+    case JSON_OBJECT:
+        return "dict";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        break;
+    }
+    return "bool";
+}
+
+/* Python's str() of a value, near enough for a text.  Gives; NULL when memory ran out. */
+static char *python_str(const json_t *value)
+{
+    if (value == NULL || json_is_null(value))
+        return fj__strdup("None");
+    if (json_is_string(value))
+        return fj__strdup(json_string_value(value));
+    if (json_is_boolean(value))
+        return fj__strdup(json_is_true(value) ? "True" : "False");
+    return json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+}
+
+/* What the choice is made by.  All lend. */
+struct wanted {
+    const json_t *method, *ns, *version; /* NULL: missing */
+    const char *name;                    /* of the method; NULL when it is no string */
+};
+
+/* The text of a JSON string without NUL in it; NULL for all else. */
+static const char *plain_text(const json_t *value)
+{
+    const char *text = json_string_value(value);
+
+    return text != NULL && strlen(text) == json_string_length(value) ? text : NULL;
+}
+
+static bool ns_fits(const fj_endpoint *e, const struct wanted *w)
+{
+    if (w->ns == NULL || json_is_null(w->ns))
+        return accepts_ns(e, NULL);
+    const char *ns = plain_text(w->ns);
+    return ns != NULL && accepts_ns(e, ns);
+}
+
+/* @param err set when the version asked for cannot be read */
+static bool version_fits(const fj_endpoint *e, const struct wanted *w, fj_error **err)
+{
+    if (w->version == NULL)
+        return fj__version_compatible(version_of(e), DEFAULT_VERSION, NULL);
+    if (json_is_null(w->version))
+        return false;
+    if (!json_is_string(w->version)) {
+        (void)fj_raise(err, "builtins", "AttributeError", NULL, "'%s' object has no attribute 'split'",
+                       python_type(w->version));
+        return false;
+    }
+    return fj__version_compatible(version_of(e), json_string_value(w->version), err);
+}
+
+static fj_code none_fits(const struct wanted *w, bool found_compatible, fj_error **err)
+{
+    char *method = python_str(w->method);
+    char *version = w->version != NULL ? python_str(w->version) : fj__strdup(DEFAULT_VERSION);
+    fj_code code;
+
+    if (method == NULL || version == NULL)
+        code = fj_fail(err, FJ_NOMEM, "out of memory");
+    else if (found_compatible)
+        code = fj_fail(err, FJ_NO_METHOD, "Endpoint does not support RPC method %s", method);
+    else
+        code = fj_fail(err, FJ_BAD_VERSION, "Endpoint does not support RPC version %s. Attempted method: %s",
+                       version, method);
+    fj__free(method);
+    fj__free(version);
+    return code;
+}
+
+/* The endpoints in their order: the first that takes namespace and version, has the method and may give it. */
+static fj_code choose(const fj_dispatcher *d, const struct wanted *w, const struct entry **ret_entry,
+                      const fj_method **ret_method, fj_error **err)
+{
+    const struct entry *entry;
+    bool found_compatible = false;
+
+    for (size_t i = 0; (entry = entry_at(d, i)) != NULL; i++) {
+        fj_error *bad = NULL;
+        if (!ns_fits(entry->endpoint, w))
+            continue;
+        if (!version_fits(entry->endpoint, w, &bad)) {
+            if (bad != NULL)
+                return fj_error_move(bad, err);
+            continue;
+        }
+        found_compatible = true;
+        if (!json_is_string(w->method))
+            return fj_fail(err, FJ_BAD_ARGS, "attribute name must be string, not '%s'",
+                           w->method != NULL ? python_type(w->method) : "NoneType");
+        const fj_method *m = w->name != NULL ? method_named(entry->endpoint, w->name) : NULL;
+        if (m == NULL || !fj__access_allows(d->access, m))
+            continue;
+        *ret_entry = entry;
+        *ret_method = m;
+        return FJ_OK;
+    }
+    return none_fits(w, found_compatible, err);
+}
+
+static fj_code check_args(const json_t *message, fj_error **err)
+{
+    const json_t *args = json_object_get(message, "args");
+
+    if (args == NULL || json_is_object(args))
+        return FJ_OK;
+    return fj_raise(err, "builtins", "AttributeError", NULL, "'%s' object has no attribute 'items'",
+                    python_type(args));
+}
+
+/* No method: answer and free.  Takes both. */
+static void refuse(fj_incoming *in, const struct wanted *w, fj_error *failure)
+{
+    char *method = python_str(w->method);
+    const char *name = method != NULL ? method : "?";
+
+    fj__failure_complete(failure, "<dispatcher>", name);
+    fj__failure_log(failure, name);
+    if (in->wants_reply)
+        (void)fj__answer_send(in, NULL, failure, name, NULL);
+    else
+        in->ops->done(in);
+    in->ops->free(in);
+    fj__free(method);
+    fj_error_free(failure);
+}
+
+fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_fn done, void *user,
+                            fj_request **ret, fj_error **err)
+{
+    const json_t *method = json_object_get(in->message, "method");
+    struct wanted w = { method, json_object_get(in->message, "namespace"),
+                        json_object_get(in->message, "version"), plain_text(method) };
+    const struct entry *entry = NULL;
+    const fj_method *chosen = NULL;
+    fj_error *failure = NULL;
+
+    *ret = NULL;
+    fj_code code = choose(d, &w, &entry, &chosen, &failure);
+    if (code == FJ_OK)
+        code = check_args(in->message, &failure);
+    if (code != FJ_OK) {
+        refuse(in, &w, failure);
+        return FJ_OK;
+    }
+    fj_request *req = fj__zalloc(sizeof *req);
+    if (req == NULL) {
+        in->ops->free(in); /* which requeues it, if that is still possible */
+        return fj_fail(err, FJ_NOMEM, "no memory for the request %s", chosen->name);
+    }
+    atomic_init(&req->refs, 1);
+    atomic_init(&req->parts_left, 2);
+    atomic_init(&req->claimed, false);
+    atomic_init(&req->kept, false);
+    req->wants_reply = in->wants_reply;
+    req->in = in;
+    req->message = json_incref(in->message);
+    req->context = json_incref(in->context);
+    req->endpoint = entry->endpoint;
+    req->method = chosen;
+    req->data = entry->data;
+    req->serializer = &d->serializer;
+    req->done = done;
+    req->user = user;
+    *ret = req;
+    return FJ_OK;
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "request.h"
+
+#include "base/alloc.h"
+#include "dispatcher/failure.h"
+
+static _Thread_local fj_request *current;
+
+fj_request *fj_request_current(void)
+{
+    return current;
+}
+
+fj_request *fj__request_swap(fj_request *req)
+{
+    fj_request *before = current;
+
+    current = req;
+    return before;
+}
+
+const char *fj__endpoint_place(const fj_endpoint *endpoint)
+{
+    return endpoint->ns != NULL ? endpoint->ns : "<endpoint>";
+}
+
+/* ---- what a method asks ------------------------------------------------------------------------ */
+
+void *fj_request_data(const fj_request *req)
+{
+    return req->data;
+}
+
+const char *fj_request_method(const fj_request *req)
+{
+    return req->method->name;
+}
+
+const char *fj_request_ns(const fj_request *req)
+{
+    return json_string_value(json_object_get(req->message, "namespace"));
+}
+
+const char *fj_request_version(const fj_request *req)
+{
+    const char *version = json_string_value(json_object_get(req->message, "version"));
+
+    return version != NULL ? version : "1.0";
+}
+
+const json_t *fj_request_context(const fj_request *req)
+{
+    return req->context;
+}
+
+bool fj_request_is_call(const fj_request *req)
+{
+    return req->wants_reply;
+}
+
+const fj_method *fj_request_chosen(const fj_request *req)
+{
+    return req->method;
+}
+
+void *fj_request_owner(const fj_request *req)
+{
+    return req->user;
+}
+
+/* ---- its end ----------------------------------------------------------------------------------- */
+
+static void part_over(fj_request *req)
+{
+    if (atomic_fetch_sub_explicit(&req->parts_left, 1, memory_order_acq_rel) != 1)
+        return;
+    req->in->ops->free(req->in); /* before the executor hears of it: the listener may be gone after */
+    req->in = NULL;
+    req->done(req, req->user);
+}
+
+void fj__request_returned(fj_request *req)
+{
+    part_over(req);
+}
+
+/* The result as it goes out: @p result is taken. */
+static fj_code serialize(fj_request *req, json_t *result, json_t **ret, fj_error **err)
+{
+    const fj_serializer *s = req->serializer;
+
+    if (s->entity_out == NULL) {
+        *ret = result;
+        return FJ_OK;
+    }
+    json_t *in = result != NULL ? result : json_null();
+    *ret = NULL;
+    fj_code code = s->entity_out(s->user, req->context, in, ret, err);
+    json_decref(in);
+    return code;
+}
+
+/* Takes both. */
+static fj_code send_answer(fj_request *req, json_t *result, fj_error *failure, fj_error **err)
+{
+    const char *method = req->method->name;
+    fj_code code = FJ_OK;
+
+    if (failure == NULL) {
+        json_t *out = NULL;
+        fj_code bad = serialize(req, result, &out, &failure);
+        result = out;
+        if (bad != FJ_OK && failure == NULL)
+            (void)fj_fail(&failure, bad, "the result of %s could not be serialized", method);
+    }
+    if (failure != NULL) {
+        if ((req->method->flags & FJ_EXPECTED) != 0)
+            fj_error_set_flags(failure, fj_error_flags(failure) | FJ_EXPECTED);
+        fj__failure_complete(failure, fj__endpoint_place(req->endpoint), method);
+        fj__failure_log(failure, method);
+    }
+    if (req->wants_reply)
+        code = fj__answer_send(req->in, failure != NULL ? NULL : result, failure, method, err);
+    else
+        req->in->ops->done(req->in);
+    json_decref(result);
+    fj_error_free(failure);
+    return code;
+}
+
+fj_code fj__request_answer(fj_request *req, json_t *result, fj_error *failure, fj_error **err)
+{
+    if (atomic_exchange_explicit(&req->claimed, true, memory_order_acq_rel)) {
+        json_decref(result);
+        fj_error_free(failure);
+        return fj_fail(err, FJ_STATE, "the request %s was answered already", req->method->name);
+    }
+    fj_code code = send_answer(req, result, failure, err);
+    part_over(req);
+    return code;
+}
+
+fj_code fj_request_reply(fj_request *req, json_t *result, fj_error **err)
+{
+    return fj__request_answer(req, result, NULL, err);
+}
+
+fj_code fj_request_fail(fj_request *req, fj_error *failure, fj_error **err)
+{
+    return fj__request_answer(req, NULL, failure, err);
+}
+
+/* ---- references -------------------------------------------------------------------------------- */
+
+fj_request *fj_request_ref(fj_request *req)
+{
+    atomic_store_explicit(&req->kept, true, memory_order_relaxed);
+    atomic_fetch_add_explicit(&req->refs, 1, memory_order_relaxed);
+    return req;
+}
+
+static void destroy(fj_request *req)
+{
+    json_decref(req->message);
+    json_decref(req->context);
+    fj__free(req);
+}
+
+/* The last reference answers before it is dropped, so that an executor that finds the request in its list may
+ * still take one of its own (it is in the list until done). */
+static void answer_dropped(fj_request *req)
+{
+    fj_error *failure = NULL;
+
+    if (atomic_load_explicit(&req->claimed, memory_order_acquire))
+        return;
+    (void)fj_fail(&failure, FJ_INTERNAL, "the request was dropped without an answer");
+    (void)fj__request_answer(req, NULL, failure, NULL);
+}
+
+fj_request *fj_request_unref(fj_request *req)
+{
+    if (req == NULL)
+        return NULL;
+    unsigned n = atomic_load_explicit(&req->refs, memory_order_acquire);
+    while (n > 1) {
+        if (atomic_compare_exchange_weak_explicit(&req->refs, &n, n - 1, memory_order_acq_rel,
+                                                  memory_order_acquire))
+            return NULL;
+    }
+    answer_dropped(req);
+    if (atomic_fetch_sub_explicit(&req->refs, 1, memory_order_acq_rel) == 1)
+        destroy(req);
+    return NULL;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_DISPATCHER_REQUEST_H
+#define FJORD_DISPATCHER_REQUEST_H
+/*
+ * A request from inside the dispatcher.
+ *
+ * Its life has two parts, that end in either order and on any threads: it is answered (once: whoever sets `claimed`
+ * answers), and its method has returned.  When both are over it is finished: the incoming is freed and the
+ * executor told.  The memory goes with the last reference, which may be much later.
+ */
+#include <fjord/dispatcher.h>
+#include <stdatomic.h>
+
+struct fj_request {
+    atomic_uint refs;
+    atomic_uint parts_left; /* of its two parts */
+    atomic_bool claimed;    /* somebody answers it, or has */
+    atomic_bool kept;       /* fj_request_ref() was called */
+    bool wants_reply;
+    fj_incoming *in; /* owned; NULL once finished */
+    json_t *message; /* owned */
+    json_t *context; /* owned: as received, from step two on deserialized */
+    const fj_endpoint *endpoint;
+    const fj_method *method;
+    void *data;
+    const fj_serializer *serializer; /* never NULL */
+    fj_request_done_fn done;
+    void *user;
+};
+
+/** Answer, unless it was answered: takes both, of which at most one is not NULL.
+ *  @errors STATE when it was answered; those of reply in driver.h */
+fj_code fj__request_answer(fj_request *req, json_t *result, fj_error *failure, fj_error **err);
+/** The method has returned, or will not run. */
+void fj__request_returned(fj_request *req);
+/** Make @p req (lends; NULL: none) what fj_request_current() answers on this thread; answers what was.
+ *  For executors that change stacks. */
+fj_request *fj__request_swap(fj_request *req);
+/** What stands for the endpoint in texts: its namespace. */
+const char *fj__endpoint_place(const fj_endpoint *endpoint);
+
+#endif
