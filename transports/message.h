@@ -32,6 +32,11 @@ fj_code fj__message_reply(const char *msg_id, const char *unique_id, const json_
                           const fj_error *failure, bool ending, const fj_json_opts *opts, char **ret,
                           size_t *ret_n, fj_error **err);
 
+/** The envelope around any message, such as a notification's.  @param message lends; an object
+ *  @param ret gives; free()   @errors BAD_VALUE, TOO_DEEP, TOO_BIG, NOMEM */
+fj_code fj__message_wrap(const json_t *message, const fj_json_opts *opts, char **ret, size_t *ret_n,
+                         fj_error **err);
+
 /** Unwrap a body: envelope 2.0, or the bare object of v1.  @param ret gives: the inner message, an object
  *  @errors BAD_JSON, BAD_MESSAGE (not an object; an envelope version other than 2.0), TOO_BIG, TOO_DEEP, NOMEM */
 fj_code fj__message_open(const char *body, size_t n, const fj_json_opts *opts, json_t **ret, fj_error **err);

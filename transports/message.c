@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The text of a message is written straight into the envelope's string: no tree of values is built for it. */
+#include "transports/message.h"
+
+#include "base/alloc.h"
+#include "base/json.h"
+#include "transports/failure.h"
+
+#include <ctype.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char context_prefix[] = "_context_";
+enum { PREFIX_LENGTH = sizeof context_prefix - 1 };
+
+/* ---- out --------------------------------------------------------------------------------------- */
+
+/* The envelope around the text of a message, which is spent. */
+static fj_code wrap(fj__json_out *inner, const fj_json_opts *opts, char **ret, size_t *ret_n, fj_error **err)
+{
+    char *text;
+    size_t n;
+    fj_code code = fj__json_out_finish(inner, &text, &n, err);
+
+    if (code != FJ_OK)
+        return code;
+    fj__json_out o = fj__json_out_new(opts);
+    fj__json_out_lit(&o, "{\"oslo.version\": \"2.0\", \"oslo.message\": ");
+    fj__json_out_string(&o, text, n);
+    fj__json_out_lit(&o, "}");
+    fj__free(text);
+    return fj__json_out_finish(&o, ret, ret_n, err);
+}
+
+fj_code fj__message_wrap(const json_t *message, const fj_json_opts *opts, char **ret, size_t *ret_n,
+                         fj_error **err)
+{
+    fj__json_out o = fj__json_out_new(opts);
+
+    fj__json_out_value(&o, message);
+    return wrap(&o, opts, ret, ret_n, err);
+}
+
+/* The member of a message whose key, quoted and between ", " and ": ", is a literal. */
+#define PUT_TEXT(o, key, text)                  \
+    do {                                        \
+        fj__json_out_lit(o, ", \"" key "\": "); \
+        fj__json_out_text(o, text);             \
+    } while (0)
+
+static void put_monitor(fj__json_out *o, double monitor)
+{
+    fj__json_out_lit(o, ", \"_timeout\": ");
+    if (!(monitor > 0) || isinf(monitor)) {
+        fj__json_out_lit(o, "null");
+    } else if (monitor < 1e15 && floor(monitor) >= monitor) {
+        char text[24];
+        fj__json_out_raw(o, text, (size_t)snprintf(text, sizeof text, "%.0f", monitor));
+    } else {
+        fj__json_out_real(o, monitor);
+    }
+}
+
+static void put_context(fj__json_out *o, const json_t *context)
+{
+    json_t *shared = (json_t *)context; /* jansson's iterators want it so; nothing is changed */
+
+    for (void *i = json_object_iter(shared); i != NULL; i = json_object_iter_next(shared, i)) {
+        fj__json_out_lit(o, ", \"");
+        fj__json_out_raw(o, context_prefix, PREFIX_LENGTH);
+        fj__json_out_escaped(o, json_object_iter_key(i), json_object_iter_key_len(i));
+        fj__json_out_lit(o, "\": ");
+        fj__json_out_value(o, json_object_iter_value(i));
+    }
+}
+
+fj_code fj__message_request(const fj__request_out *r, const fj_json_opts *opts, char **ret, size_t *ret_n,
+                            fj_error **err)
+{
+    fj__json_out o = fj__json_out_new(opts);
+
+    o.depth = 1; /* what follows stands in one object */
+    fj__json_out_lit(&o, "{\"method\": ");
+    fj__json_out_text(&o, r->method);
+    fj__json_out_lit(&o, ", \"args\": ");
+    if (r->args != NULL)
+        fj__json_out_value(&o, r->args);
+    else
+        fj__json_out_lit(&o, "{}");
+    if (r->ns != NULL)
+        PUT_TEXT(&o, "namespace", r->ns);
+    if (r->version != NULL)
+        PUT_TEXT(&o, "version", r->version);
+    if (r->msg_id != NULL) {
+        PUT_TEXT(&o, "_msg_id", r->msg_id);
+        PUT_TEXT(&o, "_reply_q", r->reply_q);
+        put_monitor(&o, r->monitor);
+    }
+    PUT_TEXT(&o, "_unique_id", r->unique_id);
+    put_context(&o, r->context);
+    fj__json_out_lit(&o, "}");
+    return wrap(&o, opts, ret, ret_n, err);
+}
+
+fj_code fj__message_reply(const char *msg_id, const char *unique_id, const json_t *result,
+                          const fj_error *failure, bool ending, const fj_json_opts *opts, char **ret,
+                          size_t *ret_n, fj_error **err)
+{
+    fj__json_out o = fj__json_out_new(opts);
+    char *text = NULL;
+    size_t n = 0;
+
+    if (failure != NULL) {
+        fj_code code = fj__failure_write(failure, opts, &text, &n, err);
+        if (code != FJ_OK) {
+            fj__json_out_drop(&o);
+            return code;
+        }
+    }
+    o.depth = 1; /* what follows stands in one object */
+    fj__json_out_lit(&o, "{\"result\": ");
+    fj__json_out_value(&o, failure == NULL ? result : NULL);
+    fj__json_out_lit(&o, ", \"failure\": ");
+    if (text != NULL)
+        fj__json_out_string(&o, text, n);
+    else
+        fj__json_out_lit(&o, "null");
+    if (ending)
+        fj__json_out_lit(&o, ", \"ending\": true");
+    else
+        fj__json_out_lit(&o, ", \"ending\": false");
+    PUT_TEXT(&o, "_msg_id", msg_id);
+    PUT_TEXT(&o, "_unique_id", unique_id);
+    fj__json_out_lit(&o, "}");
+    fj__free(text);
+    return wrap(&o, opts, ret, ret_n, err);
+}
+
+/* ---- in: the envelope -------------------------------------------------------------------------- */
+
+/* The message inside an envelope, which is spent. */
+static fj_code unwrap(json_t *envelope, const fj_json_opts *opts, json_t **ret, fj_error **err)
+{
+    const json_t *version = json_object_get(envelope, "oslo.version");
+    const json_t *text = json_object_get(envelope, "oslo.message");
+    fj_code code;
+
+    if (!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0) {
+        code = fj_fail(err, FJ_BAD_MESSAGE, "an envelope of version %.40s, not 2.0",
+                       json_is_string(version) ? json_string_value(version) : "that is no string");
+    } else if (!json_is_string(text)) {
+        code = fj_fail(err, FJ_BAD_MESSAGE, "oslo.message is not a string");
+    } else {
+        code = fj_json_read(json_string_value(text), json_string_length(text), opts, ret, err);
+        if (code != FJ_OK)
+            fj_error_prefix(err, "oslo.message");
+    }
+    json_decref(envelope);
+    return code;
+}
+
+fj_code fj__message_open(const char *body, size_t n, const fj_json_opts *opts, json_t **ret, fj_error **err)
+{
+    json_t *message = n == 0 ? json_object() : NULL;
+    fj_code code = FJ_OK;
+
+    if (n != 0)
+        code = fj_json_read(body, n, opts, &message, err);
+    else if (message == NULL)
+        code = fj_fail(err, FJ_NOMEM, NULL);
+    if (code != FJ_OK)
+        return code;
+    if (json_object_get(message, "oslo.version") != NULL && json_object_get(message, "oslo.message") != NULL) {
+        code = unwrap(message, opts, &message, err);
+        if (code != FJ_OK)
+            return code;
+    }
+    if (!json_is_object(message)) {
+        json_decref(message);
+        return fj_fail(err, FJ_BAD_MESSAGE, "a message that is not an object");
+    }
+    *ret = message;
+    return FJ_OK;
+}
+
+/* ---- in: requests ------------------------------------------------------------------------------ */
+
+/* A copy of a string member, without NUL in it; *ret stays NULL for anything else.  False: memory ran out. */
+static bool copy_text(const json_t *message, const char *key, char **ret)
+{
+    const json_t *value = json_object_get(message, key);
+    const char *text = json_string_value(value);
+
+    if (text == NULL || strlen(text) != json_string_length(value))
+        return true;
+    *ret = fj__strdup(text);
+    return *ret != NULL;
+}
+
+static unsigned seconds(double value)
+{
+    return value < 2 ? 0 : value < UINT_MAX ? (unsigned)value : UINT_MAX;
+}
+
+/* Python's int() of a text: white space around it, a sign, digits, single underscores between them. */
+static unsigned seconds_of_text(const char *p)
+{
+    double value = 0;
+
+    while (isspace((unsigned char)*p))
+        p++;
+    if (*p == '+')
+        p++;
+    if (!isdigit((unsigned char)*p))
+        return 0;
+    for (; isdigit((unsigned char)*p); p++) {
+        value = value * 10 + (*p - '0');
+        if (p[1] == '_' && isdigit((unsigned char)p[2]))
+            p++;
+    }
+    while (isspace((unsigned char)*p))
+        p++;
+    return *p == '\0' ? seconds(value) : 0;
+}
+
+/* int(_timeout) where heartbeats would be sent for it, that is from 2 on; else 0. */
+static unsigned monitor_of(const json_t *timeout)
+{
+    const char *big = fj__json_big_int(timeout);
+
+    if (big != NULL)
+        return seconds_of_text(big);
+    if (json_is_string(timeout)) {
+        const char *text = json_string_value(timeout);
+        return strlen(text) == json_string_length(timeout) ? seconds_of_text(text) : 0;
+    }
+    return json_is_number(timeout) ? seconds(json_number_value(timeout)) : 0;
+}
+
+/* Move what begins with _context_ from the message to the context. */
+static bool move_context(json_t *message, json_t *context)
+{
+    const char *key;
+    size_t n;
+    json_t *value;
+    void *next;
+
+    json_object_keylen_foreach_safe(message, next, key, n, value)
+    {
+        if (n < PREFIX_LENGTH || memcmp(key, context_prefix, PREFIX_LENGTH) != 0)
+            continue;
+        if (json_object_setn_nocheck(context, key + PREFIX_LENGTH, n - PREFIX_LENGTH, value) != 0)
+            return false;
+        (void)json_object_deln(message, key, n);
+    }
+    return true;
+}
+
+/* The context of a request, as an endpoint sees it. */
+static json_t *take_context(json_t *message)
+{
+    json_t *timeout = json_object_get(message, "_timeout");
+    json_t *context = json_object();
+
+    if (context == NULL)
+        return NULL;
+    /* oslo.messaging uses these two names for itself, so that they never reach an endpoint. */
+    if (!move_context(message, context) ||
+        json_object_set_nocheck(context, "client_timeout", timeout != NULL ? timeout : json_null()) != 0) {
+        json_decref(context);
+        return NULL;
+    }
+    (void)json_object_del(context, "msg_id");
+    (void)json_object_del(context, "reply_q");
+    return context;
+}
+
+fj_code fj__message_take(json_t *message, fj__request_in *ret, fj_error **err)
+{
+    static const char *const own[] = { "_msg_id", "_reply_q", "_unique_id", "_timeout" };
+    fj__request_in in = { .monitor_s = monitor_of(json_object_get(message, "_timeout")) };
+
+    in.context = take_context(message);
+    if (in.context == NULL || !copy_text(message, "_msg_id", &in.msg_id) ||
+        !copy_text(message, "_reply_q", &in.reply_q) || !copy_text(message, "_unique_id", &in.unique_id)) {
+        fj__request_in_fini(&in);
+        return fj_fail(err, FJ_NOMEM, "out of memory reading a request");
+    }
+    for (size_t i = 0; i < fj__countof(own); i++)
+        (void)json_object_del(message, own[i]);
+    *ret = in;
+    return FJ_OK;
+}
+
+void fj__request_in_fini(fj__request_in *in)
+{
+    fj__free(in->msg_id);
+    fj__free(in->reply_q);
+    fj__free(in->unique_id);
+    json_decref(in->context);
+    *in = (fj__request_in){ 0 };
+}
+
+/* ---- in: replies ------------------------------------------------------------------------------- */
+
+fj_code fj__message_reply_in(json_t *message, const fj_json_opts *opts, fj__reply_in *ret, fj_error **err)
+{
+    fj__reply_in in = { .ending = fj__json_truthy(json_object_get(message, "ending")) };
+    json_t *result = json_object_get(message, "result");
+    fj_code code;
+
+    if (!copy_text(message, "_msg_id", &in.msg_id))
+        return fj_fail(err, FJ_NOMEM, "out of memory reading a reply");
+    if (in.msg_id == NULL)
+        return fj_fail(err, FJ_BAD_MESSAGE, "a reply that names no call: no _msg_id");
+    code = fj__failure_read(json_object_get(message, "failure"), opts, &in.failure, err);
+    if (code != FJ_OK) {
+        fj__reply_in_fini(&in);
+        return code;
+    }
+    in.result = result != NULL ? json_incref(result) : json_null();
+    *ret = in;
+    return FJ_OK;
+}
+
+void fj__reply_in_fini(fj__reply_in *in)
+{
+    fj__free(in->msg_id);
+    json_decref(in->result);
+    fj_error_free(in->failure);
+    *in = (fj__reply_in){ 0 };
+}
