@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transports/amqp/domain.h"
 
+#include "transports/amqp/publisher.h"
+
 #include "base/alloc.h"
 #include "base/log.h"
 #include "runtime/future.h"
@@ -95,6 +97,8 @@ static void link_event(fj__link *l, const fj__event *ev, fj_deadline now)
 
     if (ev->kind == FJ__EV_BLOCKED || ev->kind == FJ__EV_UNBLOCKED) {
         bool on = ev->kind == FJ__EV_BLOCKED;
+        if (l == &d->publishing)
+            d->blocked = on;
         fj__domain_note(d, on ? FJ_LOG_WARNING : FJ_LOG_INFO,
                         on ? fj__format("the broker blocks publishers: %s", ev->text != NULL ? ev->text : "")
                            : fj__strdup("the broker takes messages again"));
@@ -110,6 +114,10 @@ static void link_event(fj__link *l, const fj__event *ev, fj_deadline now)
 
 static void link_down(fj__link *l, const fj_error *error, fj_deadline now)
 {
+    fj__domain *d = l->user;
+
+    if (l == &d->publishing)
+        d->blocked = false;
     for (fj__channel *c = *channels_of(l->user, l), *next; c != NULL; c = next) {
         next = c->next;
         c->down(c, error, now);
@@ -235,6 +243,7 @@ static void pump(fj__domain *d, fj_deadline by)
     pump_link(&d->publishing, ready > 0 && epochs[1] == d->publishing.fd ? ready_of(&d->publishing, fds, n) : 0,
               now);
     fj__timers_run(&d->timers, now);
+    fj__publisher_pump(d->publisher, now);
     fj__link_flush(&d->consuming, now);
     fj__link_flush(&d->publishing, now);
 }
@@ -295,7 +304,7 @@ static void hand_on(fj__domain *d)
  * its time; completing a future that only a sleeping thread waits for does not need that. */
 static void lead(fj__domain *d, fj_deadline by, bool keeper)
 {
-    d->led          = true;
+    d->led = true;
     d->keeper_leads = keeper;
     pump(d, by);
     d->keeper_leads = false;

@@ -63,8 +63,8 @@ struct fj__domain {
     bool keeper_started, keeper_stop, keeper_kicked;
     int64_t keeper_until; /* when it wakes by itself */
 
-    unsigned urgent; /* operations that nobody waits for: the keeper leads at once */
-    bool closed;
+    unsigned urgent;      /* operations that nobody waits for: the keeper leads at once */
+    bool closed, blocked; /* blocked: the broker takes no messages now */
     fj__outcome *outcomes, **outcomes_end;
 };
 

@@ -49,6 +49,7 @@ static void release(fj__link *l)
     if (l->addresses != NULL)
         freeaddrinfo(l->addresses);
     l->addresses = l->address = NULL;
+    l->lost_sent = l->engine != NULL ? fj__engine_sent_total(l->engine) : 0;
     l->engine = fj__engine_free(l->engine);
     l->connect_by = fj_never();
     l->wants_write = false;

@@ -55,6 +55,7 @@ struct fj__link {
     struct addrinfo *addresses, *address;
     fj_deadline connect_by, retry_at;
     bool wants_write;
+    uint64_t lost_sent; /* of the connection lost last: how many bytes of its output reached the kernel */
 };
 
 /** @return false when memory ran out */

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_AMQP_REPLIES_H
+#define FJORD_AMQP_REPLIES_H
+/* The reply queue of a domain and the calls that wait for something from it, by message id (wire.md section 11). */
+#include "transports/amqp/publisher.h"
+
+fj_code fj__replies_new(fj__domain *d, fj__replies **ret);
+void fj__replies_free(fj__replies *r);
+/** The queue's name: the same for the driver's life. */
+const char *fj__replies_queue(const fj__replies *r);
+/** Want the queue: declared and consumed from the first call on.  @return whether it is ready.  @locks needs the domain's */
+bool fj__replies_want(fj__replies *r, fj_deadline now);
+/** @return false when memory ran out   @locks needs the domain's, both */
+bool fj__replies_add(fj__replies *r, fj__op *op);
+void fj__replies_remove(fj__replies *r, fj__op *op);
+/** A waiting call, any; NULL: none. */
+fj__op *fj__replies_any(fj__replies *r);
+
+#endif
