@@ -27,8 +27,8 @@ typedef struct {
 struct fj__publisher {
     fj__channel channel;
     fj__domain *domain;
-    bool open; /* the channel takes publishes */
-    list queued, sent;
+    bool open;                 /* the channel takes publishes */
+    list queued, sent, parked; /* parked: replies waiting to be tried again */
     uint64_t next_tag, declare_tag;
     bool durable; /* of the control exchange; false once the broker was found to have it so */
     char **declared;
@@ -64,7 +64,7 @@ static void list_remove(list *l, fj__op *op)
 static void unlist(fj__publisher *p, fj__op *op)
 {
     if (op->at != NULL)
-        list_remove(op->state == FJ__OP_QUEUED ? &p->queued : &p->sent, op);
+        list_remove(op->parked ? &p->parked : op->state == FJ__OP_QUEUED ? &p->queued : &p->sent, op);
 }
 
 /* Back to the queue, in front of all that was queued later. */
@@ -217,6 +217,7 @@ static void on_timer(fj__timer *t, fj_deadline now)
     fj__publisher *p = op->domain->publisher;
 
     if (op->kind == FJ__OP_REPLY && now.ns < op->by.ns) { /* parked: try again */
+        list_remove(&p->parked, op);
         op->parked = false;
         list_add(&p->queued, op);
         (void)fj__timer_set(&op->domain->timers, &op->timer, op->by);
@@ -604,7 +605,7 @@ void fj__publisher_fail_all(fj__publisher *p, fj_code code, const char *text)
 {
     fj__op *op;
 
-    while ((op = p->queued.first) != NULL || (op = p->sent.first) != NULL ||
+    while ((op = p->queued.first) != NULL || (op = p->sent.first) != NULL || (op = p->parked.first) != NULL ||
            (op = fj__replies_any(p->domain->replies)) != NULL) {
         fj_error *error = NULL;
         fj_sent sent = op->state == FJ__OP_QUEUED ? FJ_SENT_NO

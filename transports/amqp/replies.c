@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transports/amqp/replies.h"
+
+#include "base/alloc.h"
+#include "base/ids.h"
+#include "transports/amqp/topology.h"
+#include "transports/message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    CHANNEL = 1,
+    ACK_EVERY = 32, /* replies are acknowledged many at a time: nothing depends on them */
+    ACK_MS = 500    /* but not later than this */
+};
+
+struct fj__replies {
+    fj__channel channel;
+    fj__domain *domain;
+    char queue[6 + 32 + 1]; /* reply_<32 hex> */
+    bool wanted, ready;
+    fj__op **table; /* by message id, chained */
+    size_t buckets, waiting;
+    uint64_t unacked;
+    unsigned unacked_n;
+    fj__timer ack_timer;
+};
+
+/* One reply as it came, to be read when the lock is free. */
+struct raw {
+    fj__outcome outcome;
+    fj__domain *domain;
+    size_t n;
+    char body[];
+};
+
+/* ---- the table of waiting calls ------------------------------------------------------------------- */
+
+/* FNV-1a, 64 bits.  The ids are our own random ones: nobody outside chooses the bucket. */
+static size_t hash(const char *id)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (; *id != '\0'; id++)
+        h = (h ^ (uint8_t)*id) * 0x100000001b3u;
+    return (size_t)h;
+}
+
+static bool grow(fj__replies *r)
+{
+    size_t buckets = r->buckets != 0 ? 2 * r->buckets : 64;
+    fj__op **table = fj__zalloc(buckets * sizeof(fj__op *));
+
+    if (table == NULL)
+        return false;
+    for (size_t i = 0; i < r->buckets; i++) {
+        for (fj__op *op = r->table[i], *next; op != NULL; op = next) {
+            fj__op **to = &table[hash(op->msg_id) & (buckets - 1)];
+            next = op->hash_next;
+            op->hash_next = *to;
+            *to = op;
+        }
+    }
+    fj__free(r->table);
+    r->table = table;
+    r->buckets = buckets;
+    return true;
+}
+
+bool fj__replies_add(fj__replies *r, fj__op *op)
+{
+    if (r->waiting >= r->buckets && !grow(r))
+        return false;
+    fj__op **to = &r->table[hash(op->msg_id) & (r->buckets - 1)];
+    op->hash_next = *to;
+    *to = op;
+    r->waiting++;
+    return true;
+}
+
+static fj__op **find(fj__replies *r, const char *id)
+{
+    static fj__op *none;
+    fj__op **at = r->buckets != 0 ? &r->table[hash(id) & (r->buckets - 1)] : &none;
+
+    while (*at != NULL && strcmp((*at)->msg_id, id) != 0)
+        at = &(*at)->hash_next;
+    return at;
+}
+
+void fj__replies_remove(fj__replies *r, fj__op *op)
+{
+    fj__op **at = find(r, op->msg_id);
+
+    if (*at != op)
+        return;
+    *at = op->hash_next;
+    r->waiting--;
+}
+
+fj__op *fj__replies_any(fj__replies *r)
+{
+    for (size_t i = 0; r->waiting != 0 && i < r->buckets; i++) {
+        if (r->table[i] != NULL)
+            return r->table[i];
+    }
+    return NULL;
+}
+
+/* ---- replies coming in ------------------------------------------------------------------------------ */
+
+static void take(fj__domain *d, fj__reply_in *in)
+{
+    fj__op *op = *find(d->replies, in->msg_id);
+
+    if (op == NULL) { /* its call has ended, or never was: wire.md section 11 */
+        fj__domain_note(d, FJ_LOG_DEBUG,
+                        fj__format("a reply for message ID %s, which nobody waits for", in->msg_id));
+    } else if (!in->ending) { /* call monitoring: the method is still running */
+        op->heard_ns = fj_now().ns;
+        if (op->monitor_ns != 0)
+            (void)fj__timer_set(&d->timers, &op->timer,
+                                fj_sooner(op->by, (fj_deadline){ op->heard_ns + op->monitor_ns }));
+    } else {
+        fj__op_finish(op, in->failure == NULL ? in->result : NULL, in->failure);
+        if (in->failure == NULL)
+            in->result = NULL;
+        in->failure = NULL;
+    }
+}
+
+static void read_raw(fj__outcome *o)
+{
+    struct raw *raw = fj__container(o, struct raw, outcome);
+    fj__domain *d = raw->domain;
+    json_t *message = NULL;
+    fj__reply_in in = { 0 };
+    fj_error *error = NULL;
+    fj_code rc = fj__message_open(raw->body, raw->n, &d->settings->json, &message, &error);
+
+    if (rc == FJ_OK)
+        rc = fj__message_reply_in(message, &d->settings->json, &in, &error);
+    fj__domain_lock(d);
+    if (rc == FJ_OK)
+        take(d, &in);
+    else
+        fj__domain_note(d, FJ_LOG_WARNING,
+                        fj__format("a reply that cannot be read is dropped: %s", fj_error_text(error)));
+    fj__domain_unlock(d);
+    fj__reply_in_fini(&in);
+    json_decref(message);
+    fj_error_free(error);
+    fj__free(raw);
+}
+
+static void ack(fj__replies *r)
+{
+    amqp_basic_ack_t m = { .delivery_tag = r->unacked, .multiple = true };
+    fj__link *l = &r->domain->consuming;
+
+    if (r->unacked_n != 0 && l->state == FJ__LINK_OPEN)
+        (void)fj__engine_method(l->engine, CHANNEL, AMQP_BASIC_ACK_METHOD, &m);
+    r->unacked_n = 0;
+}
+
+static void on_ack_timer(fj__timer *t, fj_deadline now)
+{
+    (void)now;
+    ack(fj__container(t, fj__replies, ack_timer));
+}
+
+static void on_deliver(fj__replies *r, const fj__event *ev, fj_deadline now)
+{
+    fj__domain *d = r->domain;
+    struct raw *raw = fj__alloc(sizeof *raw + ev->body_len);
+
+    r->unacked = ev->tag;
+    if (++r->unacked_n >= ACK_EVERY)
+        ack(r);
+    else if (r->ack_timer.place == 0)
+        (void)fj__timer_set(&d->timers, &r->ack_timer, (fj_deadline){ now.ns + ACK_MS * 1000000LL });
+    if (raw == NULL) {
+        fj__domain_note(d, FJ_LOG_ERROR, fj__strdup("out of memory: a reply is lost"));
+        return;
+    }
+    *raw = (struct raw){ .outcome = { .deliver = read_raw, .slow = d->urgent != 0 },
+                         .domain = d,
+                         .n = ev->body_len };
+    if (ev->body_len != 0)
+        memcpy(raw->body, ev->body, ev->body_len);
+    fj__domain_gather(d, &raw->outcome);
+}
+
+/* ---- the channel --------------------------------------------------------------------------------------- */
+
+static void declare(fj__replies *r)
+{
+    fj__engine *e = r->domain->consuming.engine;
+
+    (void)(fj__declare_transient(e, CHANNEL, r->domain->settings, r->queue) &&
+           fj__consume(e, CHANNEL, r->domain->settings, r->queue, "1"));
+}
+
+static void set_up(fj__channel *c, fj_deadline now)
+{
+    fj__replies *r = fj__container(c, fj__replies, channel);
+
+    (void)now;
+    r->ready = false;
+    r->unacked_n = 0;
+    if (r->wanted && fj__channel_open(r->domain->consuming.engine, CHANNEL))
+        declare(r);
+}
+
+static void refused(fj__replies *r, const fj__event *ev)
+{
+    fj_error *error = fj__channel_error(ev);
+    fj__op *op;
+
+    fj_error_prefix(&error, "the reply queue %s", r->queue);
+    fj__domain_note(r->domain, FJ_LOG_ERROR, fj__strdup(fj_error_text(error)));
+    r->ready = false;
+    r->wanted = false; /* the next call tries again */
+    while ((op = fj__replies_any(r)) != NULL) {
+        fj_error *copy = fj_error_copy(error);
+        fj_error_set_sent(copy, op->state == FJ__OP_QUEUED      ? FJ_SENT_NO
+                                : op->state == FJ__OP_CONFIRMED ? FJ_SENT_YES
+                                                                : FJ_SENT_MAYBE);
+        fj__op_finish(op, NULL, copy);
+    }
+    fj_error_free(error);
+}
+
+static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
+{
+    fj__replies *r = fj__container(c, fj__replies, channel);
+
+    switch (ev->kind) {
+    case FJ__EV_DELIVER:
+        on_deliver(r, ev, now);
+        break;
+    case FJ__EV_OVERSIZE:
+        r->unacked = ev->tag;
+        r->unacked_n++;
+        fj__domain_note(r->domain, FJ_LOG_WARNING,
+                        fj__strdup("a reply over [fjord] max_message_bytes is dropped"));
+        break;
+    case FJ__EV_METHOD:
+        if (ev->method.id == AMQP_BASIC_CONSUME_OK_METHOD) {
+            r->ready = true;
+            fj__publisher_pump(r->domain->publisher, now);
+        }
+        break;
+    case FJ__EV_CANCEL: /* the queue was deleted: the same name again */
+        r->ready = false;
+        declare(r);
+        break;
+    case FJ__EV_CHANNEL_CLOSED:
+        refused(r, ev);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_down(fj__channel *c, const fj_error *error, fj_deadline now)
+{
+    (void)error;
+    (void)now;
+    fj__container(c, fj__replies, channel)->ready = false; /* calls wait on: the queue keeps its name */
+}
+
+static void on_failed(fj__channel *c, const fj_error *error, fj_deadline now)
+{
+    (void)c; /* calls not sent yet fail with the publishing connection or at their deadline */
+    (void)error;
+    (void)now;
+}
+
+bool fj__replies_want(fj__replies *r, fj_deadline now)
+{
+    fj__link *l = &r->domain->consuming;
+
+    if (!r->wanted) {
+        r->wanted = true;
+        if (l->state == FJ__LINK_OPEN)
+            set_up(&r->channel, now);
+    }
+    fj__link_want(l, now);
+    return r->ready;
+}
+
+const char *fj__replies_queue(const fj__replies *r)
+{
+    return r->queue;
+}
+
+fj_code fj__replies_new(fj__domain *d, fj__replies **ret)
+{
+    fj__replies *r = fj__zalloc(sizeof *r);
+    char id[33];
+
+    if (r == NULL)
+        return FJ_NOMEM;
+    fj__id_hex(id);
+    (void)snprintf(r->queue, sizeof r->queue, "reply_%s", id);
+    r->domain = d;
+    r->ack_timer.fn = on_ack_timer;
+    r->channel =
+        (fj__channel){ .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed };
+    d->consuming_channels = &r->channel;
+    *ret = r;
+    return FJ_OK;
+}
+
+void fj__replies_free(fj__replies *r)
+{
+    if (r == NULL)
+        return;
+    fj__free(r->table);
+    fj__free(r);
+}
