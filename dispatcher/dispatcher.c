@@ -351,6 +351,7 @@ fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_f
     req->in = in;
     req->message = json_incref(in->message);
     req->context = json_incref(in->context);
+    req->dispatcher = d;
     req->endpoint = entry->endpoint;
     req->method = chosen;
     req->data = entry->data;

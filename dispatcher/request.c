@@ -19,6 +19,15 @@ fj_request *fj__request_swap(fj_request *req)
     return before;
 }
 
+bool fj__dispatcher_here(const fj_dispatcher *d)
+{
+    for (const fj_request *req = current; req != NULL; req = req->outer) {
+        if (req->dispatcher == d)
+            return true;
+    }
+    return false;
+}
+
 const char *fj__endpoint_place(const fj_endpoint *endpoint)
 {
     return endpoint->ns != NULL ? endpoint->ns : "<endpoint>";

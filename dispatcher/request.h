@@ -20,6 +20,8 @@ struct fj_request {
     fj_incoming *in; /* owned; NULL once finished */
     json_t *message; /* owned */
     json_t *context; /* owned: as received, from step two on deserialized */
+    const fj_dispatcher *dispatcher;
+    fj_request *outer; /* whose method ran on the thread when this one's was called */
     const fj_endpoint *endpoint;
     const fj_method *method;
     void *data;
@@ -36,6 +38,8 @@ void fj__request_returned(fj_request *req);
 /** Make @p req (lends; NULL: none) what fj_request_current() answers on this thread; answers what was.
  *  For executors that change stacks. */
 fj_request *fj__request_swap(fj_request *req);
+/** Whether a method of @p d runs on this thread, at whatever depth. */
+bool fj__dispatcher_here(const fj_dispatcher *d);
 /** What stands for the endpoint in texts: its namespace. */
 const char *fj__endpoint_place(const fj_endpoint *endpoint);
 

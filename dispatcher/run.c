@@ -8,7 +8,9 @@ fj_code fj_invoke_direct(void *user, fj_request *req, json_t *args, json_t **ret
 {
     (void)user;
     fj_request *before = fj__request_swap(req);
+    req->outer = before;
     fj_code code = req->method->fn(req, args, ret, err);
+    req->outer = NULL;
     (void)fj__request_swap(before);
     return code;
 }

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "event.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+void fj__event_raise(fj__event *e)
+{
+    int before = errno; /* a signal handler must leave it alone */
+
+    (void)atomic_fetch_add_explicit(&e->count, 1, memory_order_seq_cst);
+    (void)syscall(SYS_futex, &e->count, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    errno = before;
+}
+
+bool fj__event_wait(fj__event *e, unsigned seen, fj_deadline by)
+{
+    while (fj__event_read(e) == seen) {
+        /* FUTEX_WAIT_BITSET takes a point of the monotonic clock, FUTEX_WAIT a span. */
+        struct timespec until = { .tv_sec = (time_t)(by.ns / 1000000000),
+                                  .tv_nsec = (long)(by.ns % 1000000000) };
+        if (fj_passed(by))
+            return false;
+        long rc = syscall(SYS_futex, &e->count, FUTEX_WAIT_BITSET_PRIVATE, seen,
+                          fj_is_never(by) ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+        if (rc != 0 && errno == ETIMEDOUT)
+            return false;
+    }
+    return true;
+}
