@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "access.h"
 
-bool fj__access_allows(fj_access policy, const fj_method *method)
+bool fj__access_allows(fj_access policy, const fj_method *method, const char *name)
 {
     switch (policy) {
     case FJ_ACCESS_LEGACY:
@@ -11,5 +11,5 @@ bool fj__access_allows(fj_access policy, const fj_method *method)
     case FJ_ACCESS_DEFAULT:
         break;
     }
-    return method->name[0] != '_';
+    return name[0] != '_';
 }

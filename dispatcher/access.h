@@ -4,7 +4,7 @@
 #include <fjord/access.h>
 #include <fjord/endpoint.h>
 
-/** Whether a peer may call @p method under @p policy. */
-bool fj__access_allows(fj_access policy, const fj_method *method);
+/** Whether a peer may call @p method by @p name under @p policy. */
+bool fj__access_allows(fj_access policy, const fj_method *method, const char *name);
 
 #endif

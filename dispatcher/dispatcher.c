@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define DEFAULT_VERSION "1.0"
+#define CATCH_ALL "*"
 #define PING_METHOD "oslo_rpc_server_ping"
 
 struct entry {
@@ -263,11 +264,24 @@ static fj_code none_fits(const struct wanted *w, bool found_compatible, fj_error
     return code;
 }
 
-/* The endpoints in their order: the first that takes namespace and version, has the method and may give it. */
+/* The method that @p e serves @p w with: one of that name, or with @p catch_all the one for all names. */
+static const fj_method *method_for(const fj_dispatcher *d, const fj_endpoint *e, const struct wanted *w,
+                                   bool catch_all)
+{
+    const fj_method *m = NULL;
+
+    if (w->name != NULL)
+        m = method_named(e, catch_all ? CATCH_ALL : w->name);
+    return m != NULL && fj__access_allows(d->access, m, w->name) ? m : NULL;
+}
+
+/* The endpoints in their order: the first that takes namespace and version, has the method and may give it; if
+ * none has, the first of them with a method for all names. */
 static fj_code choose(const fj_dispatcher *d, const struct wanted *w, const struct entry **ret_entry,
                       const fj_method **ret_method, fj_error **err)
 {
-    const struct entry *entry;
+    const struct entry *entry, *fallback_entry = NULL;
+    const fj_method *m, *fallback = NULL;
     bool found_compatible = false;
 
     for (size_t i = 0; (entry = entry_at(d, i)) != NULL; i++) {
@@ -283,11 +297,18 @@ static fj_code choose(const fj_dispatcher *d, const struct wanted *w, const stru
         if (!json_is_string(w->method))
             return fj_fail(err, FJ_BAD_ARGS, "attribute name must be string, not '%s'",
                            w->method != NULL ? python_type(w->method) : "NoneType");
-        const fj_method *m = w->name != NULL ? method_named(entry->endpoint, w->name) : NULL;
-        if (m == NULL || !fj__access_allows(d->access, m))
-            continue;
-        *ret_entry = entry;
-        *ret_method = m;
+        m = method_for(d, entry->endpoint, w, false);
+        if (m != NULL) {
+            *ret_entry = entry;
+            *ret_method = m;
+            return FJ_OK;
+        }
+        if (fallback == NULL && (fallback = method_for(d, entry->endpoint, w, true)) != NULL)
+            fallback_entry = entry;
+    }
+    if (fallback != NULL) {
+        *ret_entry = fallback_entry;
+        *ret_method = fallback;
         return FJ_OK;
     }
     return none_fits(w, found_compatible, err);

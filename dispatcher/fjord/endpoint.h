@@ -31,6 +31,8 @@ enum {
     FJ_EXPOSED = 1 << 8 /**< callable under the explicit access policy */
 };
 
+/** A method named "*" takes every method name that no other method takes, under the same access policy: names
+ *  that begin with '_' stay private.  fj_request_method() tells which it was. */
 typedef struct {
     size_t size;
     const char *name;

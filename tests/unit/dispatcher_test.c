@@ -303,6 +303,49 @@ START_TEST(access_policies_say_what_may_be_called)
 }
 END_TEST
 
+static fj_code which(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args;
+    (void)err;
+    *ret = json_string(fj_request_method(req));
+    return FJ_OK;
+}
+
+static const fj_method catch_all_methods[] = { FJ_METHOD_FLAGS("*", FJ_PLAIN, which, FJ_EXPOSED) };
+static const fj_endpoint catch_all = FJ_ENDPOINT(NULL, "1.0", catch_all_methods);
+
+static const char *caught(const char *text)
+{
+    const char *name = json_string_value(call(text)->result);
+
+    return name != NULL ? name : "another method";
+}
+
+START_TEST(a_catch_all_takes_what_no_other_method_takes)
+{
+    fj_dispatcher_opts opts = FJ_DISPATCHER_OPTS_INIT;
+
+    opts.ping = true;
+    rig_with(&opts);
+    add(&catch_all, "all");
+    add(&null_10, "null");
+    ck_assert_str_eq(caught("{\"method\": \"anything\"}"), "anything");
+    ck_assert_str_eq(caught("{\"method\": \"*\"}"), "*");
+    ck_assert_str_eq(caught("{\"method\": \"shown\"}"), "another method");
+    ck_assert_str_eq(caught("{\"method\": \"oslo_rpc_server_ping\"}"), "pong");
+}
+END_TEST
+
+START_TEST(a_catch_all_takes_no_private_names_and_no_other_versions)
+{
+    rig_with(NULL);
+    add(&catch_all, "all");
+    refused("{\"method\": \"_hidden\"}", NO_METHOD("_hidden"));
+    refused("{\"method\": \"any\", \"version\": \"1.1\"}", NO_VERSION("1.1", "any"));
+    refused("{\"method\": \"any\", \"namespace\": \"x\"}", NO_VERSION("1.0", "any"));
+}
+END_TEST
+
 START_TEST(ping_answers_pong_under_every_policy)
 {
     fj_dispatcher_opts opts = FJ_DISPATCHER_OPTS_INIT;
@@ -753,6 +796,8 @@ int main(void)
     tcase_add_test(tc, odd_messages_fail_as_in_python);
     tcase_add_test(tc, a_cast_that_fits_nothing_is_done_with_and_logged);
     tcase_add_test(tc, access_policies_say_what_may_be_called);
+    tcase_add_test(tc, a_catch_all_takes_what_no_other_method_takes);
+    tcase_add_test(tc, a_catch_all_takes_no_private_names_and_no_other_versions);
     tcase_add_loop_test(tc, ping_answers_pong_under_every_policy, 0, 3);
     tcase_add_test(tc, an_endpoint_with_a_ping_of_its_own_suppresses_the_built_in_one);
     tcase_add_test(tc, without_the_option_there_is_no_ping);
