@@ -785,7 +785,7 @@ static bool on_channel_method(fj__engine *e, uint16_t number, amqp_method_number
 static void begin_content(fj__engine *e, channel *c, amqp_method_number_t id, const uint8_t *args, size_t n)
 {
     end_content(c);
-    if (!fj__buf_append(&c->args, args, n)) {
+    if (fj__buf_reserve(&c->args, n + 1) == NULL || !fj__buf_append(&c->args, args, n)) {
         fail(e, FJ_NOMEM, "no memory for a method of the broker");
         return;
     }
@@ -993,6 +993,8 @@ static bool read_frame(fj__engine *e, fj__event *ret, bool *event)
     char why[96];
 
     settle(e);
+    if (fj__buf_len(&e->in) == 0)
+        return false;
     if (e->state == FJ__ENGINE_HEADER && !look_at_first_bytes(e))
         return false;
     fj__frame_result result =
