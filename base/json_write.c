@@ -36,7 +36,7 @@ static bool reserve(fj__json_out *o, size_t n)
         o->code = FJ_TOO_BIG;
         return false;
     }
-    if (o->n + n < o->capacity) /* one byte stays for the NUL */
+    if (o->text != NULL && o->n + n < o->capacity) /* one byte stays for the NUL */
         return true;
     size_t capacity = o->capacity;
     char *moved = o->n + n > SIZE_MAX / 4 ? NULL : fj__grow(o->text, &capacity, o->n + n + 1, 1);
@@ -266,11 +266,12 @@ static void put_integer(fj__json_out *o, json_int_t value)
 
 /* ---- arrays, objects, values ------------------------------------------------------------------- */
 
+/* As Python prints an integer: no leading zero, no -0. */
 static bool is_integer_text(const char *text, size_t n)
 {
     size_t at = n != 0 && text[0] == '-' ? 1 : 0;
 
-    if (at == n || (text[at] == '0' && n - at > 1))
+    if (at == n || (text[at] == '0' && n > 1))
         return false;
     while (at < n && text[at] >= '0' && text[at] <= '9')
         at++;

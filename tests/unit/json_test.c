@@ -179,6 +179,7 @@ START_TEST(an_object_that_only_looks_wrapped_is_written_as_it_is)
         "{\"__fjord__\": \"int\", \"digits\": \"\"}",
         "{\"__fjord__\": \"int\", \"digits\": \"-\"}",
         "{\"__fjord__\": \"int\", \"digits\": \"007\"}",
+        "{\"__fjord__\": \"int\", \"digits\": \"-0\"}",
         "{\"__fjord__\": \"int\", \"digits\": \"1, 2\"}",
         "{\"__fjord__\": \"int\", \"digits\": \"1\\u0000\"}",
         "{\"__fjord__\": \"int\", \"other\": \"1\"}",
@@ -245,8 +246,7 @@ START_TEST(only_utf8_is_taken)
         "\"\xE2\x82\"",
         "\"\xF0\x9F\x98\"",
         "\"\xC3(\"",
-        "\"12345678\xFE"
-        "12345678\"",
+        "\"12345678\xFE-2345678\"",
         "{\"\xC0\x80\": 1}",
     };
 
