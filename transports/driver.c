@@ -6,15 +6,14 @@
 #include <fjord/driver.h>
 
 #include "base/alloc.h"
+#include "transports/builtin.h"
 
 #include <ctype.h>
 #include <dlfcn.h>
 #include <string.h>
 #include <unistd.h>
 
-extern const fj_driver_ops fj__fake_driver;
-
-static const fj_driver_ops *const built_in[] = { &fj__fake_driver };
+static const fj_driver_ops *const built_in[] = { &fj__fake_driver, &fj__amqp_driver };
 
 static bool has_name(const fj_driver_ops *ops, const char *name)
 {

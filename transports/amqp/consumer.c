@@ -882,7 +882,11 @@ fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_lis
         fj__domain_unlock(d);
     }
     if (rc != FJ_OK) {
-        close_(&l->base);
+        fj__domain_lock(d);
+        l->closing = true;
+        if (l->refused == NULL && l->channel.id != 0 && d->consuming.state == FJ__LINK_OPEN)
+            (void)fj__close_channel(d->consuming.engine, l->channel.id);
+        fj__domain_unlock(d);
         free_(&l->base);
         return rc;
     }

@@ -236,6 +236,9 @@ static void pump(fj__domain *d, fj_deadline by)
         uint64_t count;
         ssize_t ignored = read(d->wake_fd, &count, sizeof count);
         (void)ignored;
+        /* An interrupt from a signal handler can reach the sleepers in no other way. */
+        for (struct fj__waiter *w = d->waiters; w != NULL; w = w->next)
+            fj__future_nudge(w->gate);
     }
     fj_deadline now = fj_now();
     pump_link(&d->consuming, ready > 0 && epochs[0] == d->consuming.fd ? ready_of(&d->consuming, fds, n) : 0,

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The driver of rabbit://: oslo.messaging's rabbit driver on the wire, over one pump domain for all plain threads. */
+#include "base/alloc.h"
+#include "base/ids.h"
+#include "runtime/future.h"
+#include "transports/amqp/consumer.h"
+#include "transports/amqp/publisher.h"
+#include "transports/amqp/replies.h"
+#include "transports/builtin.h"
+#include "transports/message.h"
+
+#include <fjord/driver.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct {
+    fj_driver base;
+    fj__amqp_settings settings;
+    fj__domain *domain;
+    fj_future *gate; /* flush sleeps on it */
+} amqp_driver;
+
+static amqp_driver *driver_of(fj_driver *d)
+{
+    return fj__container(d, amqp_driver, base);
+}
+
+static void free_(fj_driver *base)
+{
+    amqp_driver *d = base != NULL ? driver_of(base) : NULL;
+
+    if (d == NULL)
+        return;
+    if (d->domain != NULL) {
+        fj__publisher *publisher = d->domain->publisher;
+        fj__replies *replies = d->domain->replies;
+        fj__domain_free(d->domain);
+        fj__publisher_free(publisher);
+        fj__replies_free(replies);
+    }
+    fj_future_unref(d->gate);
+    fj__amqp_settings_fini(&d->settings);
+    fj__free(d);
+}
+
+static fj_code open_(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj_error **err)
+{
+    amqp_driver *d = fj__zalloc(sizeof *d);
+    fj_code rc;
+
+    if (d == NULL)
+        return fj_fail(err, FJ_NOMEM, "out of memory");
+    d->base.ops = &fj__amqp_driver;
+    rc = fj__amqp_settings_read(conf, url, &d->settings, err);
+    if (rc == FJ_OK)
+        rc = fj__domain_new(&d->settings, &d->domain, err);
+    if (rc == FJ_OK && (fj__publisher_new(d->domain, &d->domain->publisher) != FJ_OK ||
+                        fj__replies_new(d->domain, &d->domain->replies) != FJ_OK ||
+                        fj_future_new(NULL, NULL, &d->gate) != FJ_OK))
+        rc = fj_fail(err, FJ_NOMEM, "out of memory");
+    if (rc != FJ_OK)
+        free_(&d->base);
+    else
+        *ret = &d->base;
+    return rc;
+}
+
+/* ---- futures of calls and casts ----------------------------------------------------------------------- */
+
+static bool is_done(void *user)
+{
+    return fj_future_done(user);
+}
+
+static void wait_(fj_future *future, void *user, fj_deadline by)
+{
+    fj__op *op = user;
+    fj__domain *d = op->domain;
+
+    /* The operation's own deadline ends it with a better text than ours would have. */
+    (void)fj__domain_wait(d, future, is_done, future, op->by.ns <= by.ns ? fj_never() : by);
+    if (fj_future_done(future))
+        return;
+    fj__domain_lock(d);
+    if (op->state != FJ__OP_DONE && !op->urgent) { /* nobody waits for it any more */
+        op->urgent = true;
+        d->urgent++;
+        fj__domain_touch(d, NULL, false);
+    }
+    fj__domain_unlock(d);
+}
+
+static void cancelled(fj_future *future, void *user)
+{
+    fj__op *op = user;
+    fj__domain *d = op->domain;
+
+    (void)future;
+    fj__domain_lock(d);
+    fj__op_finish(op, NULL, NULL);
+    fj__domain_unlock(d);
+}
+
+static void freed(void *user)
+{
+    fj__op_unref(user);
+}
+
+static const fj_future_ops future_ops = { .wait = wait_, .cancelled = cancelled, .freed = freed };
+
+/* ---- sending -------------------------------------------------------------------------------------------- */
+
+static fj_code encode(amqp_driver *d, const fj_send *s, const char *msg_id, char **body, size_t *n,
+                      fj_error **err)
+{
+    char unique[33];
+    fj__request_out out = { .method = s->method,
+                            .args = s->args,
+                            .ns = s->target->ns,
+                            .version = s->target->version,
+                            .msg_id = msg_id,
+                            .reply_q = msg_id != NULL ? fj__replies_queue(d->domain->replies) : NULL,
+                            .monitor = s->monitor,
+                            .unique_id = unique,
+                            .context = s->context };
+
+    fj__id_hex(unique);
+    return fj__message_request(&out, &d->settings.json, body, n, err);
+}
+
+/* Where it goes: wire.md section 4.  @param ret_* give */
+static bool address(const amqp_driver *d, const fj_target *t, char **ret_exchange, char **ret_key)
+{
+    const char *exchange = t->exchange != NULL ? t->exchange : d->settings.exchange;
+
+    *ret_exchange = t->fanout ? fj__format("%s_fanout", t->topic) : fj__strdup(exchange);
+    *ret_key =
+        t->server != NULL && !t->fanout ? fj__format("%s.%s", t->topic, t->server) : fj__strdup(t->topic);
+    return *ret_exchange != NULL && *ret_key != NULL;
+}
+
+static fj_code make_op(amqp_driver *d, const fj_send *s, fj__op **ret, fj_error **err)
+{
+    bool call = (s->flags & FJ_SEND_CALL) != 0;
+    char id[33] = "";
+    char *body = NULL;
+    char *exchange = NULL, *key = NULL;
+    size_t n = 0;
+    fj__op *op = NULL;
+
+    if (call)
+        fj__id_hex(id);
+    fj_code rc = encode(d, s, call ? id : NULL, &body, &n, err);
+    if (rc == FJ_OK && !address(d, s->target, &exchange, &key)) {
+        fj__free(body);
+        rc = fj_fail(err, FJ_NOMEM, "out of memory");
+    }
+    if (rc == FJ_OK) {
+        rc = fj__op_new(d->domain, call ? FJ__OP_CALL : FJ__OP_CAST, exchange, key, body, n, &op);
+        if (rc != FJ_OK)
+            (void)fj_fail(err, rc, "out of memory");
+    }
+    fj__free(exchange);
+    fj__free(key);
+    if (rc != FJ_OK)
+        return rc;
+    memcpy(op->msg_id, id, sizeof id);
+    op->flags = s->flags | (d->settings.resend ? FJ_SEND_RESEND : 0u);
+    op->mandatory = (s->flags & FJ_SEND_MANDATORY) != 0 && !s->target->fanout;
+    op->fanout = s->target->fanout;
+    op->urgent = (s->flags & FJ_SEND_WAITED) == 0;
+    op->retry = s->retry;
+    op->by = s->by;
+    op->monitor_ns = call && s->monitor > 0.0 ? (int64_t)(s->monitor * 1e9) : 0;
+    int64_t ms = fj_left_ns(s->by) / 1000000;
+    (void)snprintf(op->expiration, sizeof op->expiration, "%lld", (long long)(ms > 0 ? ms : 1));
+    *ret = op;
+    return FJ_OK;
+}
+
+static fj_code send_(fj_driver *base, const fj_send *s, fj_future **ret, fj_error **err)
+{
+    amqp_driver *d = driver_of(base);
+    fj__op *op = NULL;
+    fj_future *future = NULL;
+    fj_code rc = make_op(d, s, &op, err);
+
+    json_decref(s->args);
+    if (rc != FJ_OK)
+        return rc;
+    if (fj_future_new(&future_ops, op, &future) != FJ_OK) {
+        fj__op_unref(op);
+        return fj_fail(err, FJ_NOMEM, "out of memory");
+    }
+    (void)atomic_fetch_add(&op->refs, 1); /* the future's */
+    op->future = fj_future_ref(future);
+    fj__domain_lock(d->domain);
+    if (d->domain->closed) {
+        op->future = NULL;
+        rc = fj_fail(err, FJ_CLOSED, "the transport is closed");
+    } else {
+        fj__publisher_send(d->domain->publisher, op, fj_now());
+        fj__domain_touch(d->domain, &d->domain->publishing, (s->flags & FJ_SEND_WAITED) != 0);
+    }
+    fj__domain_unlock(d->domain);
+    if (rc != FJ_OK) {
+        fj_future_unref(future);
+        fj_future_unref(future);
+        fj__op_unref(op);
+        return rc;
+    }
+    *ret = future;
+    return FJ_OK;
+}
+
+static bool all_out(void *user)
+{
+    return fj__publisher_idle(((fj__domain *)user)->publisher);
+}
+
+static fj_code flush(fj_driver *base, fj_deadline by, fj_error **err)
+{
+    amqp_driver *d = driver_of(base);
+
+    if (!fj__domain_wait(d->domain, d->gate, all_out, d->domain, by))
+        return fj_fail(err, FJ_TIMEOUT, "not everything was confirmed in time");
+    return FJ_OK;
+}
+
+static fj_code listen_(fj_driver *base, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
+                       fj_listener **ret, fj_error **err)
+{
+    return fj__consumer_listen(driver_of(base)->domain, target, opts, by, ret, err);
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------------- */
+
+static void close_(fj_driver *base)
+{
+    fj__domain *d = driver_of(base)->domain;
+
+    fj__domain_lock(d);
+    if (!d->closed) {
+        d->closed = true;
+        fj__publisher_fail_all(d->publisher, FJ_CLOSED, "the transport was closed");
+        fj__link_close(&d->publishing, fj_now());
+        fj__link_close(&d->consuming, fj_now());
+        fj__domain_touch(d, NULL, false);
+    }
+    fj__domain_unlock(d);
+}
+
+static bool is_closed(void *user)
+{
+    const fj__domain *d = user;
+
+    return d->publishing.state == FJ__LINK_CLOSED && d->consuming.state == FJ__LINK_CLOSED;
+}
+
+static fj_code stop(fj_driver *base, fj_deadline by, fj_error **err)
+{
+    amqp_driver *d = driver_of(base);
+    fj_code rc = FJ_OK;
+
+    close_(base);
+    if (!fj__domain_wait(d->domain, d->gate, is_closed, d->domain, by))
+        rc = fj_fail(err, FJ_TIMEOUT, "the broker did not answer the close in time");
+    fj__domain_lock(d->domain);
+    fj__link_drop(&d->domain->publishing);
+    fj__link_drop(&d->domain->consuming);
+    fj__domain_unlock(d->domain);
+    return rc;
+}
+
+static const char *const aliases[] = { "kombu", NULL };
+
+const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
+                                        .size = sizeof(fj_driver_ops),
+                                        .name = "rabbit",
+                                        .aliases = aliases,
+                                        .caps = FJ_DRIVER_RPC,
+                                        .open = open_,
+                                        .send = send_,
+                                        .flush = flush,
+                                        .listen = listen_,
+                                        .close = close_,
+                                        .stop = stop,
+                                        .free = free_ };
