@@ -10,14 +10,15 @@
 
 void fj__event_raise(fj__event *e)
 {
-    int before = errno; /* a signal handler must leave it alone */
-
     (void)atomic_fetch_add_explicit(&e->count, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&e->waiting, memory_order_seq_cst) == 0)
+        return;
+    int before = errno; /* a signal handler must leave it alone */
     (void)syscall(SYS_futex, &e->count, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
     errno = before;
 }
 
-bool fj__event_wait(fj__event *e, unsigned seen, fj_deadline by)
+static bool wait_counted(fj__event *e, unsigned seen, fj_deadline by)
 {
     while (fj__event_read(e) == seen) {
         /* FUTEX_WAIT_BITSET takes a point of the monotonic clock, FUTEX_WAIT a span. */
@@ -31,4 +32,12 @@ bool fj__event_wait(fj__event *e, unsigned seen, fj_deadline by)
             return false;
     }
     return true;
+}
+
+bool fj__event_wait(fj__event *e, unsigned seen, fj_deadline by)
+{
+    (void)atomic_fetch_add_explicit(&e->waiting, 1, memory_order_seq_cst);
+    bool changed = wait_counted(e, seen, by);
+    (void)atomic_fetch_sub_explicit(&e->waiting, 1, memory_order_seq_cst);
+    return changed;
 }

@@ -11,6 +11,7 @@
 
 typedef struct {
     atomic_uint count;
+    atomic_uint waiting; /* threads that may sleep: without any, raising needs no system call */
 } fj__event;
 
 static inline unsigned fj__event_read(fj__event *e)

@@ -13,6 +13,7 @@ void fj__life_init(fj__life *l, const fj__life_ops *ops, void *user, const char 
     atomic_init(&l->state, FJ__LIFE_INIT);
     atomic_init(&l->stop_early, false);
     atomic_init(&l->changed.count, 0);
+    atomic_init(&l->changed.waiting, 0);
     l->ops = ops;
     l->user = user;
     l->name = name;

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "slots.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "dispatcher/request.h"
+
+#include <stdio.h>
+
+/* The slots whose job runs on this thread. */
+static _Thread_local const fj__slots *job_of;
+
+static void lock(fj__slots *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+}
+
+static void unlock(fj__slots *s)
+{
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+fj_code fj__slots_init(fj__slots *s, unsigned n, fj_error **err)
+{
+    *s = (fj__slots){ .n = n };
+    s->all = fj__zalloc(n * sizeof *s->all);
+    if (s->all == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for %u slots", n);
+    (void)pthread_mutex_init(&s->lock, NULL);
+    (void)pthread_cond_init(&s->work, NULL);
+    s->last = &s->first;
+    for (unsigned i = n; i > 0; i--) {
+        s->all[i - 1].owner = s;
+        s->all[i - 1].next = s->free_list;
+        s->free_list = &s->all[i - 1];
+    }
+    return FJ_OK;
+}
+
+void fj__slots_fini(fj__slots *s)
+{
+    (void)pthread_cond_destroy(&s->work);
+    (void)pthread_mutex_destroy(&s->lock);
+    fj__free(s->all);
+}
+
+void fj__slots_close(fj__slots *s)
+{
+    atomic_store(&s->closed, true);
+    fj__event_raise(&s->changed);
+}
+
+/* ---- taking and giving ------------------------------------------------------------------------- */
+
+fj__slot *fj__slots_take(fj__slots *s)
+{
+    lock(s);
+    fj__slot *slot = s->free_list;
+    if (slot != NULL) {
+        s->free_list = slot->next;
+        slot->next = NULL;
+        s->used++;
+    }
+    unlock(s);
+    return slot;
+}
+
+/* With the lock held.  The event is raised inside, too: once the lock is released with nothing in hand the executor
+ * may be freed. */
+static void give_locked(fj__slot *slot)
+{
+    fj__slots *s = slot->owner;
+
+    slot->turn++;
+    slot->in_method = false;
+    slot->req = NULL;
+    slot->job = NULL;
+    slot->job_user = NULL;
+    slot->next = s->free_list;
+    s->free_list = slot;
+    s->used--;
+    fj__event_raise(&s->changed);
+}
+
+void fj__slots_give(fj__slot *slot)
+{
+    fj__slots *s = slot->owner;
+
+    lock(s);
+    give_locked(slot);
+    unlock(s);
+}
+
+unsigned fj__slots_free_count(fj__slots *s)
+{
+    lock(s);
+    unsigned n = s->n - s->used;
+    unlock(s);
+    return n;
+}
+
+fj_code fj__slots_await(fj__slots *s, bool queued_too, fj_deadline by)
+{
+    for (;;) {
+        unsigned seen = fj__event_read(&s->changed);
+        if (atomic_load(&s->closed))
+            return FJ_CLOSED;
+        lock(s);
+        bool there = s->used < s->n || (queued_too && s->queued > 0);
+        unlock(s);
+        if (there)
+            return FJ_OK;
+        if (!fj__event_wait(&s->changed, seen, by))
+            return FJ_TIMEOUT;
+    }
+}
+
+/* ---- requests ---------------------------------------------------------------------------------- */
+
+static void on_done(fj_request *req, void *user)
+{
+    (void)req;
+    fj__slots_give(user);
+}
+
+bool fj__slots_begin(fj__slot *slot, fj_incoming *in)
+{
+    fj__slots *s = slot->owner;
+    fj_request *req = NULL;
+    fj_error *err = NULL;
+
+    if (fj_dispatcher_begin(s->dispatcher, in, on_done, slot, &req, &err) != FJ_OK)
+        fj__log(FJ_LOG_ERROR, "executor", "a message could not be taken up: %s", fj_error_text(err));
+    fj_error_free(err);
+    if (req == NULL) {
+        fj__slots_give(slot);
+        return false;
+    }
+    lock(s);
+    slot->req = req;
+    slot->in_method = true;
+    unlock(s);
+    return true;
+}
+
+void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user)
+{
+    fj__slots *s = slot->owner;
+
+    lock(s);
+    slot->job = job;
+    slot->job_user = user;
+    *s->last = slot;
+    s->last = &slot->next;
+    s->queued++;
+    (void)pthread_cond_signal(&s->work);
+    fj__event_raise(&s->changed);
+    unlock(s);
+}
+
+static fj__slot *pop_locked(fj__slots *s)
+{
+    fj__slot *slot = s->first;
+
+    if (slot == NULL)
+        return NULL;
+    s->first = slot->next;
+    slot->next = NULL;
+    if (s->first == NULL)
+        s->last = &s->first;
+    s->queued--;
+    return slot;
+}
+
+fj__slot *fj__slots_pop(fj__slots *s)
+{
+    lock(s);
+    fj__slot *slot = pop_locked(s);
+    unlock(s);
+    return slot;
+}
+
+fj__slot *fj__slots_pop_wait(fj__slots *s)
+{
+    fj__slot *slot;
+
+    lock(s);
+    while ((slot = pop_locked(s)) == NULL && !s->leaving)
+        (void)pthread_cond_wait(&s->work, &s->lock);
+    unlock(s);
+    return slot;
+}
+
+void fj__slots_leave(fj__slots *s)
+{
+    lock(s);
+    s->leaving = true;
+    (void)pthread_cond_broadcast(&s->work);
+    unlock(s);
+}
+
+static fj_error *given_up(void)
+{
+    fj_error *failure = NULL;
+
+    (void)fj_fail(&failure, FJ_CLOSED, "the server stopped before the request was answered");
+    return failure;
+}
+
+void fj__slots_run(fj__slot *slot, fj_executor *x)
+{
+    fj__slots *s = slot->owner;
+    fj_request *left = NULL;
+
+    if (slot->job != NULL) {
+        const fj__slots *before = job_of;
+        job_of = s;
+        slot->job(slot->job_user);
+        job_of = before;
+        fj__slots_give(slot);
+        return;
+    }
+    unsigned turn = slot->turn;
+    fj_dispatcher_run(s->dispatcher, slot->req, x->ops->invoke, x);
+    lock(s);
+    if (slot->turn == turn) { /* still ours: deferred */
+        slot->in_method = false;
+        left = s->aborted ? fj_request_ref(slot->req) : NULL;
+    }
+    unlock(s);
+    if (left != NULL) {
+        (void)fj_request_fail(left, given_up(), NULL);
+        fj_request_unref(left);
+    }
+}
+
+void fj__slots_drop(fj__slot *slot, fj_error *failure)
+{
+    fj_dispatcher_drop(slot->owner->dispatcher, slot->req, failure);
+}
+
+bool fj__slots_inside(const fj__slots *s)
+{
+    return job_of == s || (s->dispatcher != NULL && fj__dispatcher_here(s->dispatcher));
+}
+
+/* ---- the end ----------------------------------------------------------------------------------- */
+
+/* "add, later (deferred), a job": as many as fit. */
+static void name_running(fj__slots *s, char *text, size_t size)
+{
+    size_t at = 0;
+
+    text[0] = '\0';
+    lock(s);
+    for (unsigned i = 0; i < s->n && at < size; i++) {
+        const fj__slot *slot = &s->all[i];
+        if (slot->req == NULL && slot->job == NULL)
+            continue;
+        int n = snprintf(text + at, size - at, "%s%s%s", at > 0 ? ", " : "",
+                         slot->req != NULL ? fj_request_chosen(slot->req)->name : "a job",
+                         slot->req != NULL && !slot->in_method ? " (deferred)" : "");
+        at += n > 0 ? (size_t)n : 0;
+    }
+    unlock(s);
+}
+
+fj_code fj__slots_drain(fj__slots *s, fj_deadline by, fj_error **err)
+{
+    char text[512];
+
+    for (;;) {
+        unsigned seen = fj__event_read(&s->changed);
+        if (fj__slots_running(s, NULL) == 0)
+            return FJ_OK;
+        if (fj__event_wait(&s->changed, seen, by))
+            continue;
+        name_running(s, text, sizeof text);
+        return fj_fail(err, FJ_TIMEOUT, "still running: %s", text);
+    }
+}
+
+/* A deferred request, with a reference, or NULL when there is none left. */
+static fj_request *next_deferred(fj__slots *s, unsigned *at)
+{
+    fj_request *req = NULL;
+
+    lock(s);
+    s->aborted = true;
+    for (; req == NULL && *at < s->n; ++*at) {
+        fj__slot *slot = &s->all[*at];
+        if (slot->req != NULL && !slot->in_method)
+            req = fj_request_ref(slot->req); /* safe: it leaves its slot before its last reference goes */
+    }
+    unlock(s);
+    return req;
+}
+
+void fj__slots_abort(fj__slots *s, fj_executor *x)
+{
+    fj__slot *slot;
+    fj_request *req;
+    unsigned at = 0;
+
+    while ((slot = fj__slots_pop(s)) != NULL) {
+        if (slot->job != NULL)
+            fj__slots_run(slot, x);
+        else
+            fj__slots_drop(slot, given_up());
+    }
+    while ((req = next_deferred(s, &at)) != NULL) {
+        (void)fj_request_fail(req, given_up(), NULL);
+        fj_request_unref(req);
+    }
+}
+
+unsigned fj__slots_running(const fj__slots *s, unsigned *ret_slots)
+{
+    fj__slots *mine = (fj__slots *)s; /* for the lock; nothing of it changes */
+
+    if (ret_slots != NULL)
+        *ret_slots = s->n;
+    lock(mine);
+    unsigned used = s->used;
+    unlock(mine);
+    return used;
+}
+
+void fj__slots_at_fork(fj__slots *s)
+{
+    (void)pthread_mutex_init(&s->lock, NULL);
+    (void)pthread_cond_init(&s->work, NULL);
+    s->first = NULL;
+    s->last = &s->first;
+    s->free_list = NULL;
+    s->used = s->queued = 0;
+    for (unsigned i = 0; i < s->n; i++) {
+        s->all[i] = (fj__slot){ .owner = s, .next = s->free_list, .turn = s->all[i].turn + 1 };
+        s->free_list = &s->all[i];
+    }
+}
+
+/* ---- trouble ----------------------------------------------------------------------------------- */
+
+void fj__trouble_pause(fj__trouble *t, fj__slots *s, const char *what, fj_deadline by, fj_code code,
+                       fj_error *err)
+{
+    enum { QUIET_MS = 60000, PAUSE_MS = 1000 };
+
+    if (fj_passed(t->quiet_until)) {
+        t->quiet_until = fj_in_ms(QUIET_MS);
+        fj__log(FJ_LOG_ERROR, "executor", "%s: %s", what,
+                err != NULL ? fj_error_text(err) : fj_code_text(code));
+    }
+    fj_error_free(err);
+    by = fj_sooner(by, fj_in_ms(PAUSE_MS));
+    for (;;) {
+        unsigned seen = fj__event_read(&s->changed);
+        if (atomic_load(&s->closed) || !fj__event_wait(&s->changed, seen, by))
+            return;
+    }
+}
