@@ -908,6 +908,22 @@ START_TEST(the_brokers_close_is_answered_and_told)
 }
 END_TEST
 
+START_TEST(names_on_a_channel_stay_what_they_are)
+{
+    fj__engine *e = opened(&plain);
+    fj__buf b = { 0 };
+    amqp_basic_cancel_t cancel = { amqp_cstring_bytes("sesame-9"), 1 };
+    amqp_channel_close_t close = { 404, amqp_cstring_bytes("no queue 'sesame-9'"), 50, 10 };
+
+    put(&b, 1, AMQP_BASIC_CANCEL_METHOD, &cancel);
+    put(&b, 1, AMQP_CHANNEL_CLOSE_METHOD, &close);
+    feed(e, &b, 0);
+    ck_assert_str_eq(expect(e, FJ__EV_CANCEL).text, "sesame-9");
+    ck_assert_str_eq(expect(e, FJ__EV_CHANNEL_CLOSED).text, "no queue 'sesame-9'");
+    fj__engine_free(e);
+}
+END_TEST
+
 START_TEST(an_end_of_the_stream_comes_after_what_arrived_before_it)
 {
     fj__engine *e = opened(&plain);
@@ -1311,6 +1327,7 @@ static Suite *suite(void)
     tcase_add_test(t, after_our_channel_close_all_but_its_answer_is_dropped);
     tcase_add_loop_test(t, our_close_ends_with_the_answer_the_end_or_the_time, 0, 3);
     tcase_add_test(t, the_brokers_close_is_answered_and_told);
+    tcase_add_test(t, names_on_a_channel_stay_what_they_are);
     tcase_add_test(t, an_end_of_the_stream_comes_after_what_arrived_before_it);
     suite_add_tcase(s, t);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define NS_PER_S 1000000000LL
+enum { POOL_PAGE = 4096, POOL_PAGES = 8 };
 
 /* Where a channel is within the content it receives. */
 typedef enum { STAGE_METHOD, STAGE_HEADER, STAGE_BODY } stage;
@@ -120,7 +121,7 @@ static void hide_password(const fj__engine *e, char *text)
 }
 
 /* A text of the peer as one that can be shown: cut to the buffer, without control characters. */
-static const char *peer_text(fj__engine *e, amqp_bytes_t from)
+static const char *shown_text(fj__engine *e, amqp_bytes_t from)
 {
     size_t n = from.len < sizeof e->text - 1 ? from.len : sizeof e->text - 1;
 
@@ -132,6 +133,13 @@ static const char *peer_text(fj__engine *e, amqp_bytes_t from)
         if (c < 0x20 || c == 0x7f)
             e->text[i] = '?';
     }
+    return e->text;
+}
+
+/* What is said about the connection.  Channels speak of queues and consumers by name: their texts stay as they are. */
+static const char *peer_text(fj__engine *e, amqp_bytes_t from)
+{
+    (void)shown_text(e, from);
     hide_password(e, e->text);
     return e->text;
 }
@@ -269,7 +277,7 @@ fj_code fj__engine_new(const fj__engine_opts *opts, fj__engine **ret, fj_error *
     fj__engine *e = fj__zalloc(sizeof *e);
     if (e == NULL)
         return fj_fail(err, FJ_NOMEM, NULL);
-    init_amqp_pool(&e->pool, 4096);
+    init_amqp_pool(&e->pool, POOL_PAGE);
     if (!keep_opts(e, opts)) {
         fj__engine_free(e);
         return fj_fail(err, FJ_NOMEM, NULL);
@@ -289,9 +297,7 @@ fj__engine *fj__engine_free(fj__engine *e)
     fj__buf_fini(&e->in);
     fj__sasl_wipe(&e->out); /* may still hold an unsent login */
     fj_error_free(e->error);
-    if (e->password.hidden != NULL)
-        explicit_bzero(e->password.hidden, strlen(e->password.hidden));
-    fj__free(e->password.hidden);
+    fj__secret_clear(&e->password);
     fj__free(e->vhost);
     fj__free(e->user);
     fj__free(e->mechanism);
@@ -675,7 +681,7 @@ static void *decode(fj__engine *e, amqp_method_number_t id, const uint8_t *args,
 static bool event_with_text(fj__engine *e, fj__event *ret, fj__event_kind kind, amqp_bytes_t text)
 {
     ret->kind = kind;
-    ret->text = peer_text(e, text);
+    ret->text = ret->channel == 0 ? peer_text(e, text) : shown_text(e, text);
     return true;
 }
 
@@ -901,7 +907,7 @@ static bool finish_content(fj__engine *e, channel *c, const uint8_t *body, fj__e
     bool returned = c->method == AMQP_BASIC_RETURN_METHOD;
     fill_content(ret, c->method, decoded);
     ret->kind = returned ? FJ__EV_RETURN : c->skip ? FJ__EV_OVERSIZE : FJ__EV_DELIVER;
-    ret->text = returned ? peer_text(e, ((const amqp_basic_return_t *)decoded)->reply_text) : NULL;
+    ret->text = returned ? shown_text(e, ((const amqp_basic_return_t *)decoded)->reply_text) : NULL;
     ret->channel = c->number;
     ret->method = (amqp_method_t){ c->method, decoded };
     ret->properties = properties;
@@ -971,9 +977,20 @@ static bool on_content(fj__engine *e, const fj__frame *frame, fj__event *ret)
 
 /* ---- events ---- */
 
+/* What the last frame was decoded to goes; a pool that a large table made grow does not stay so. */
+static void recycle(fj__engine *e)
+{
+    if (e->pool.pages.num_blocks > POOL_PAGES) {
+        empty_amqp_pool(&e->pool);
+        init_amqp_pool(&e->pool, POOL_PAGE);
+    } else {
+        recycle_amqp_pool(&e->pool);
+    }
+}
+
 static bool on_frame(fj__engine *e, const fj__frame *frame, fj__event *ret)
 {
-    recycle_amqp_pool(&e->pool);
+    recycle(e);
     switch (frame->type) {
     case FJ__FRAME_METHOD:
         return on_method(e, frame, ret);
