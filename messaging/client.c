@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The RPC client: targets merged, versions capped, entities serialized, then handed to the driver.
+ *
+ * What a driver's future gives is raw; where a serializer or a mapping of errors stands between, an asynchronous
+ * caller gets an outer future (struct outer) that converts the inner one's outcome once.
+ */
+#include <fjord/client.h>
+
+#include "base/alloc.h"
+#include "base/version.h"
+#include "internal.h"
+#include "runtime/sync.h"
+
+#include <fjord/dispatcher.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct fj_client {
+    atomic_uint refs; /* the owner's, and those of futures and casts on their way */
+    fj_transport *transport;
+    fj_target target;
+    fj_client_opts opts; /* version_cap and remote_errors are its own */
+    fj_remote_error *rules;
+    /* casts on their way */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    size_t casting;
+    fj_error *failed;
+};
+
+/* ---- life --------------------------------------------------------------------------------------- */
+
+static void unref(fj_client *c)
+{
+    if (atomic_fetch_sub(&c->refs, 1) != 1)
+        return;
+    for (size_t i = 0; c->rules != NULL && i < c->opts.remote_errors_count; i++) {
+        fj__free((char *)(uintptr_t)c->rules[i].module);
+        fj__free((char *)(uintptr_t)c->rules[i].class_name);
+    }
+    fj__free(c->rules);
+    fj__free((char *)(uintptr_t)c->opts.version_cap);
+    fj__target_fini(&c->target);
+    fj_error_free(c->failed);
+    (void)pthread_cond_destroy(&c->changed);
+    (void)pthread_mutex_destroy(&c->lock);
+    fj__free(c);
+}
+
+static bool copy_opts(fj_client *c, const fj_client_opts *opts)
+{
+    c->opts = (fj_client_opts)FJ_CLIENT_OPTS_INIT;
+    if (opts == NULL)
+        return true;
+    fj__copy_sized(&c->opts, sizeof c->opts, opts, opts->size);
+    const char *cap = c->opts.version_cap;
+    const fj_remote_error *rules = c->opts.remote_errors;
+    size_t n = c->opts.remote_errors_count;
+    c->opts.version_cap = fj__strdup(cap);
+    c->opts.remote_errors = NULL;
+    c->rules = n > 0 ? fj__zalloc(n * sizeof *rules) : NULL;
+    bool good = (cap == NULL || c->opts.version_cap != NULL) && (n == 0 || c->rules != NULL);
+    for (size_t i = 0; good && i < n; i++) {
+        c->rules[i].module = fj__strdup(rules[i].module);
+        c->rules[i].class_name = fj__strdup(rules[i].class_name);
+        c->rules[i].code = rules[i].code;
+        good = (rules[i].module == NULL || c->rules[i].module != NULL) &&
+               (rules[i].class_name == NULL || c->rules[i].class_name != NULL);
+    }
+    return good;
+}
+
+fj_code fj_client_new(fj_transport *transport, const fj_target *target, const fj_client_opts *opts,
+                      fj_client **ret, fj_error **err)
+{
+    if (target->topic == NULL || *target->topic == '\0')
+        return fj_fail(err, FJ_BAD_TARGET, "a client's target needs a topic");
+    fj_client *c = fj__zalloc(sizeof *c);
+    if (c == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for a client");
+    atomic_init(&c->refs, 1);
+    c->transport = transport;
+    (void)pthread_mutex_init(&c->lock, NULL);
+    fj__cond_init(&c->changed);
+    if (!copy_opts(c, opts) || fj__target_copy(target, &c->target) != FJ_OK) {
+        unref(c);
+        return fj_fail(err, FJ_NOMEM, "no memory for a client");
+    }
+    *ret = c;
+    return FJ_OK;
+}
+
+fj_client *fj_client_free(fj_client *c)
+{
+    if (c != NULL)
+        unref(c);
+    return NULL;
+}
+
+/* ---- out ---------------------------------------------------------------------------------------- */
+
+static fj_code check_cap(const char *cap, const char *version, fj_error **err)
+{
+    fj_error *why = NULL;
+
+    if (cap == NULL)
+        return FJ_OK;
+    if (version == NULL)
+        return fj_fail(err, FJ_VERSION_CAP, "a message without a version is not sent under the cap %s", cap);
+    if (fj__version_compatible(cap, version, &why))
+        return FJ_OK;
+    if (why == NULL)
+        return fj_fail(err, FJ_VERSION_CAP, "message version %s is not covered by the cap %s", version, cap);
+    fj_error_prefix(&why, "version %s under the cap %s", version, cap);
+    return fj_error_move(why, err);
+}
+
+bool fj_client_can_send_version(const fj_client *c, const char *version)
+{
+    return check_cap(c->opts.version_cap, version != NULL ? version : c->target.version, NULL) == FJ_OK;
+}
+
+static const char *either(const char *one, const char *other)
+{
+    return one != NULL ? one : other;
+}
+
+static fj_target merge(const fj_client *c, const fj_call_opts *o)
+{
+    return (fj_target)FJ_TARGET(.exchange = either(o->exchange, c->target.exchange),
+                                .topic = either(o->topic, c->target.topic),
+                                .server = either(o->server, c->target.server),
+                                .ns = either(o->ns, c->target.ns),
+                                .version = either(o->version, c->target.version),
+                                .fanout = o->fanout || c->target.fanout);
+}
+
+static fj_deadline deadline_of(const fj_client *c, const fj_call_opts *o)
+{
+    if (o->by.ns != 0)
+        return o->by;
+    if (c->opts.timeout > 0)
+        return fj_in_seconds(c->opts.timeout);
+    return fj_in_ms(1000 * fj_conf_int(fj_transport_conf(c->transport), "DEFAULT", "rpc_response_timeout"));
+}
+
+/* The arguments as the serializer makes them, one by one.  @param args takes */
+static fj_code args_out(const fj_client *c, const json_t *context, json_t *args, json_t **ret, fj_error **err)
+{
+    const fj_serializer *s = c->opts.serializer;
+    const char *name;
+    json_t *value, *made = NULL;
+    fj_code code = FJ_OK;
+
+    if (args == NULL || s == NULL || s->entity_out == NULL || !json_is_object(args)) {
+        *ret = args;
+        return FJ_OK;
+    }
+    json_t *all = json_object();
+    json_object_foreach(args, name, value)
+    {
+        made = NULL;
+        code = s->entity_out(s->user, context, value, &made, err);
+        if (code != FJ_OK)
+            break;
+        if (json_object_set_new(all, name, made != NULL ? made : json_null()) != 0) {
+            code = fj_fail(err, FJ_NOMEM, "no memory for the argument %s", name);
+            break;
+        }
+    }
+    json_decref(args);
+    if (code != FJ_OK)
+        json_decref(all);
+    else
+        *ret = all;
+    return code;
+}
+
+static fj_code context_out(const fj_client *c, const json_t *context, json_t **ret, fj_error **err)
+{
+    const fj_serializer *s = c->opts.serializer;
+    json_t *given = context != NULL ? json_incref((json_t *)(uintptr_t)context) : NULL;
+
+    *ret = given;
+    if (s == NULL || s->context_out == NULL)
+        return FJ_OK;
+    if (given == NULL && (given = json_object()) == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for a context");
+    *ret = NULL;
+    fj_code code = s->context_out(s->user, given, ret, err);
+    json_decref(given);
+    return code;
+}
+
+static fj_code check_send(const fj_client *c, const fj_target *t, const fj_call_opts *o, bool call,
+                          fj_deadline by, fj_error **err)
+{
+    fj_code code = fj__transport_check(c->transport, err);
+
+    if (code != FJ_OK)
+        return code;
+    if (t->topic == NULL || *t->topic == '\0')
+        return fj_fail(err, FJ_BAD_TARGET, "a message needs a topic");
+    if (call && t->fanout)
+        return fj_fail(err, FJ_BAD_TARGET, "a call to %s cannot be fanned out: only casts can", t->topic);
+    if (call && fj_is_never(by))
+        return fj_fail(err, FJ_BAD_VALUE, "a call needs a deadline");
+    return check_cap(either(o->version_cap, c->opts.version_cap), t->version, err);
+}
+
+static unsigned flags_of(const fj_client *c, const fj_call_opts *o, bool call)
+{
+    bool mandatory = o->mandatory >= 0 ? o->mandatory != 0 : c->opts.mandatory;
+    bool resend = o->resend >= 0 ? o->resend != 0 : c->opts.resend;
+
+    return (call ? (unsigned)FJ_SEND_CALL : 0u) | (mandatory ? (unsigned)FJ_SEND_MANDATORY : 0u) |
+           (resend ? (unsigned)FJ_SEND_RESEND : 0u);
+}
+
+/* Everything up to the driver.  @param args takes   @param ret gives   @param ret_by when it ends */
+static fj_code begin(fj_client *c, const char *method, json_t *args, const fj_call_opts *o, bool call,
+                     fj_future **ret, fj_deadline *ret_by, fj_error **err)
+{
+    fj_target target = merge(c, o);
+    fj_deadline by = deadline_of(c, o);
+    json_t *context = NULL, *out = NULL;
+    fj_driver *d = c->transport->driver;
+    fj_code code = check_send(c, &target, o, call, by, err);
+
+    if (code == FJ_OK)
+        code = context_out(c, o->context, &context, err);
+    if (code != FJ_OK) {
+        json_decref(args);
+        return code;
+    }
+    code = args_out(c, o->context, args, &out, err);
+    if (code == FJ_OK) {
+        double monitor = o->monitor > 0 ? o->monitor : o->monitor < 0 ? 0.0 : c->opts.monitor;
+        fj_send send = { .size = sizeof send,
+                         .target = &target,
+                         .method = method,
+                         .args = out,
+                         .context = context,
+                         .flags = flags_of(c, o, call),
+                         .monitor = call ? monitor : 0.0,
+                         .retry = o->retry != FJ_RETRY_UNSET ? o->retry : c->opts.retry,
+                         .by = by };
+        code = d->ops->send(d, &send, ret, err);
+    }
+    json_decref(context);
+    *ret_by = by;
+    return code;
+}
+
+static fj_call_opts opts_of(const fj_call_opts *given)
+{
+    fj_call_opts o = FJ_CALL_OPTS_INIT;
+
+    if (given != NULL)
+        fj__copy_sized(&o, sizeof o, given, given->size);
+    return o;
+}
+
+/* ---- in ----------------------------------------------------------------------------------------- */
+
+static void map_error(const fj_client *c, fj_error *error)
+{
+    if (fj_error_code(error) != FJ_REMOTE)
+        return;
+    const char *module = fj_error_remote_module(error), *class_name = fj_error_remote_class(error);
+    for (size_t i = 0; i < c->opts.remote_errors_count; i++) {
+        const fj_remote_error *rule = &c->rules[i];
+        if ((rule->module == NULL || (module != NULL && strcmp(rule->module, module) == 0)) &&
+            (rule->class_name == NULL || (class_name != NULL && strcmp(rule->class_name, class_name) == 0))) {
+            fj_error_set_code(error, rule->code);
+            return;
+        }
+    }
+}
+
+/* @param raw takes   @param ret gives; may be NULL */
+static fj_code result_in(const fj_client *c, const json_t *context, json_t *raw, json_t **ret, fj_error **err)
+{
+    const fj_serializer *s = c->opts.serializer;
+    json_t *made = raw;
+    fj_code code = FJ_OK;
+
+    if (s != NULL && s->entity_in != NULL) {
+        made = NULL;
+        code = s->entity_in(s->user, context, raw, &made, err);
+        json_decref(raw);
+        if (code == FJ_OK && made == NULL)
+            made = json_null();
+    }
+    if (code == FJ_OK && ret != NULL)
+        *ret = made;
+    else
+        json_decref(made);
+    return code;
+}
+
+/* A call of a method to a server that has no slot left but the method's own can only time out: say so. */
+static void explain_timeout(const fj_client *c, const fj_call_opts *o, fj_error **error)
+{
+    const char *topic = either(o->topic, c->target.topic);
+    unsigned slots =
+        fj_error_code(*error) == FJ_TIMEOUT && fj_request_current() != NULL ? fj__run_full(topic) : 0;
+
+    if (slots == 0)
+        return;
+    char *text = fj__format("%s; the call was made by a method, and all %u slots of this process's server on "
+                            "%s are taken: see [fjord] executor_pool_size",
+                            fj_error_text(*error), slots, topic);
+    if (text == NULL)
+        return;
+    fj_sent sent = fj_error_sent(*error);
+    (void)fj_fail(error, FJ_TIMEOUT, "%s", text);
+    fj_error_set_sent(*error, sent);
+    fj__free(text);
+}
+
+/* Wait for a driver's future.  It ends by itself at the deadline; what waits beyond is a driver's defect. */
+static fj_code await(fj_future *future, fj_deadline by, json_t **ret, fj_error **err)
+{
+    fj_deadline late = by;
+
+    if (!fj_is_never(by))
+        late.ns = by.ns > INT64_MAX - 1000000001 ? INT64_MAX - 1 : by.ns + 1000000000;
+    fj_code code = fj_future_wait(future, late, ret, err);
+    if (!fj_future_done(future))
+        (void)fj_future_cancel(future);
+    return code;
+}
+
+fj_code fj_client_call(fj_client *c, const char *method, json_t *args, const fj_call_opts *opts, json_t **ret,
+                       fj_error **err)
+{
+    fj_call_opts o = opts_of(opts);
+    fj_error *error = NULL;
+    fj_future *future = NULL;
+    fj_deadline by;
+    json_t *raw = NULL;
+    fj_code code = begin(c, method, args, &o, true, &future, &by, &error);
+
+    if (code == FJ_OK) {
+        code = await(future, by, &raw, &error);
+        fj_future_unref(future); /* before the result goes: nobody but the caller may hold it then */
+        if (code == FJ_OK)
+            code = result_in(c, o.context, raw, ret, &error);
+        explain_timeout(c, &o, &error);
+    }
+    if (code == FJ_OK)
+        return FJ_OK;
+    map_error(c, error);
+    return error != NULL ? fj_error_move(error, err) : fj_fail(err, code, "%s", fj_code_text(code));
+}
+
+/* ---- asynchronous calls ------------------------------------------------------------------------- */
+
+struct outer {
+    fj_client *client;
+    fj_future *inner;
+    json_t *context;
+    pthread_mutex_t lock; /* one converts, the other waits for it */
+    bool converted;
+    json_t *result;
+    fj_error *error;
+};
+
+static void convert(struct outer *o)
+{
+    json_t *raw = NULL;
+
+    (void)pthread_mutex_lock(&o->lock);
+    if (!o->converted) {
+        fj_code code = fj_future_result(o->inner, &raw, &o->error);
+        if (code == FJ_OK)
+            code = result_in(o->client, o->context, raw, &o->result, &o->error);
+        if (code != FJ_OK && o->error == NULL)
+            (void)fj_fail(&o->error, code, "%s", fj_code_text(code));
+        map_error(o->client, o->error);
+        o->converted = true;
+    }
+    (void)pthread_mutex_unlock(&o->lock);
+}
+
+static void finish(fj_future *future, struct outer *o)
+{
+    convert(o);
+    fj_error *error = o->error != NULL ? fj_error_copy(o->error) : NULL;
+    if (o->error == NULL)
+        (void)fj_future_resolve(future, json_incref(o->result));
+    else if (error != NULL)
+        (void)fj_future_reject(future, error);
+    else
+        (void)fj_future_cancel(future); /* no memory to say more */
+}
+
+static void outer_wait(fj_future *future, void *user, fj_deadline by)
+{
+    struct outer *o = user;
+
+    (void)fj_future_wait(o->inner, by, NULL, NULL);
+    if (fj_future_done(o->inner))
+        finish(future, o);
+}
+
+static void outer_cancelled(fj_future *future, void *user)
+{
+    (void)future;
+    (void)fj_future_cancel(((struct outer *)user)->inner);
+}
+
+static void outer_freed(void *user)
+{
+    struct outer *o = user;
+
+    fj_future_unref(o->inner);
+    json_decref(o->context);
+    json_decref(o->result);
+    fj_error_free(o->error);
+    (void)pthread_mutex_destroy(&o->lock);
+    unref(o->client);
+    fj__free(o);
+}
+
+static const fj_future_ops outer_ops = { .wait = outer_wait,
+                                         .cancelled = outer_cancelled,
+                                         .freed = outer_freed };
+
+static void inner_done(fj_future *inner, void *user)
+{
+    fj_future *future = user;
+
+    (void)inner;
+    finish(future, fj_future_user(future));
+    fj_future_unref(future);
+}
+
+/* @param inner takes */
+static fj_code wrap(fj_client *c, fj_future *inner, const json_t *context, fj_future **ret, fj_error **err)
+{
+    struct outer *o = fj__zalloc(sizeof *o);
+    fj_future *future = NULL;
+
+    if (o == NULL || fj_future_new(&outer_ops, o, &future) != FJ_OK) {
+        fj__free(o);
+        (void)fj_future_cancel(inner);
+        fj_future_unref(inner);
+        return fj_fail(err, FJ_NOMEM, "no memory for a call");
+    }
+    atomic_fetch_add(&c->refs, 1);
+    o->client = c;
+    o->inner = inner;
+    o->context = json_deep_copy(context);
+    (void)pthread_mutex_init(&o->lock, NULL);
+    fj_future_ref(future);
+    if (fj_future_then(inner, inner_done, future) != FJ_OK) {
+        (void)fj_future_cancel(future);
+        fj_future_unref(future);
+        fj_future_unref(future);
+        return fj_fail(err, FJ_NOMEM, "no memory for a call");
+    }
+    *ret = future;
+    return FJ_OK;
+}
+
+fj_code fj_client_call_async(fj_client *c, const char *method, json_t *args, const fj_call_opts *opts,
+                             fj_future **ret, fj_error **err)
+{
+    fj_call_opts o = opts_of(opts);
+    fj_future *inner = NULL;
+    fj_deadline by;
+    fj_code code = begin(c, method, args, &o, true, &inner, &by, err);
+
+    if (code != FJ_OK)
+        return code;
+    bool plain = c->opts.remote_errors_count == 0 &&
+                 (c->opts.serializer == NULL || c->opts.serializer->entity_in == NULL);
+    if (!plain)
+        return wrap(c, inner, o.context, ret, err);
+    *ret = inner;
+    return FJ_OK;
+}
+
+/* ---- casts -------------------------------------------------------------------------------------- */
+
+fj_code fj_client_cast(fj_client *c, const char *method, json_t *args, const fj_call_opts *opts, fj_error **err)
+{
+    fj_call_opts o = opts_of(opts);
+    fj_future *future = NULL;
+    fj_deadline by;
+    fj_code code = begin(c, method, args, &o, false, &future, &by, err);
+
+    if (code != FJ_OK)
+        return code;
+    code = await(future, by, NULL, err);
+    fj_future_unref(future);
+    return code;
+}
+
+static void cast_over(fj_client *c, fj_error *error)
+{
+    (void)pthread_mutex_lock(&c->lock);
+    c->casting--;
+    if (c->failed == NULL) {
+        c->failed = error;
+        error = NULL;
+    }
+    if (c->casting == 0)
+        (void)pthread_cond_broadcast(&c->changed);
+    (void)pthread_mutex_unlock(&c->lock);
+    fj_error_free(error);
+    unref(c);
+}
+
+static void cast_done(fj_future *future, void *user)
+{
+    fj_error *error = NULL;
+    fj_code code = fj_future_result(future, NULL, &error);
+
+    if (code != FJ_OK && error == NULL)
+        (void)fj_fail(&error, code, "%s", fj_code_text(code));
+    cast_over(user, error);
+}
+
+fj_code fj_client_cast_async(fj_client *c, const char *method, json_t *args, const fj_call_opts *opts,
+                             fj_future **ret, fj_error **err)
+{
+    fj_call_opts o = opts_of(opts);
+    fj_future *future = NULL;
+    fj_deadline by;
+    fj_code code = begin(c, method, args, &o, false, &future, &by, err);
+
+    if (code != FJ_OK)
+        return code;
+    (void)pthread_mutex_lock(&c->lock);
+    c->casting++;
+    (void)pthread_mutex_unlock(&c->lock);
+    atomic_fetch_add(&c->refs, 1);
+    if (fj_future_then(future, cast_done, c) != FJ_OK) {
+        cast_over(c, NULL);
+        fj_future_unref(future);
+        return fj_fail(err, FJ_NOMEM, "no memory to follow a cast");
+    }
+    if (ret != NULL)
+        *ret = future;
+    else
+        fj_future_unref(future);
+    return FJ_OK;
+}
+
+fj_code fj_client_flush(fj_client *c, fj_deadline by, fj_error **err)
+{
+    fj_driver *d = c->transport->driver;
+    fj_code code = fj__transport_check(c->transport, err);
+
+    if (code == FJ_OK)
+        code = d->ops->flush(d, by, err);
+    if (code != FJ_OK)
+        return code;
+    (void)pthread_mutex_lock(&c->lock);
+    while (c->casting > 0 && fj__cond_wait(&c->changed, &c->lock, by))
+        ;
+    size_t left = c->casting;
+    fj_error *failed = left == 0 ? c->failed : NULL;
+    if (left == 0)
+        c->failed = NULL;
+    (void)pthread_mutex_unlock(&c->lock);
+    if (left > 0)
+        return fj_fail(err, FJ_TIMEOUT, "%zu casts are not confirmed yet", left);
+    return fj_error_move(failed, err);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_MESSAGING_INTERNAL_H
+#define FJORD_MESSAGING_INTERNAL_H
+/* What the files of this room know of one another. */
+#include <fjord/driver.h>
+#include <fjord/executor.h>
+#include <fjord/server.h>
+#include <fjord/transport.h>
+
+#include <string.h>
+
+struct fj_transport {
+    fj_driver *driver;
+    fj_conf *conf;
+    char *url; /* passwords hidden */
+    unsigned generation;
+};
+
+/** FORKED in a child of the process that opened it.  Takes no lock.  @thread any */
+fj_code fj__transport_check(const fj_transport *transport, fj_error **err);
+
+/** A copy of a caller's struct that may be older (shorter) or newer than ours; @p into holds our defaults. */
+static inline void fj__copy_sized(void *into, size_t into_size, const void *from, size_t from_size)
+{
+    memcpy(into, from, from_size < into_size ? from_size : into_size);
+}
+
+/** A target whose strings are its own. */
+fj_code fj__target_copy(const fj_target *from, fj_target *into);
+void fj__target_fini(fj_target *t);
+
+/* ---- the started servers of the process (run.c) ------------------------------------------------- */
+
+typedef struct fj__running {
+    struct fj__running *next;
+    fj_server *server;
+    bool listed;
+} fj__running;
+
+void fj__run_add(fj__running *r);
+void fj__run_remove(fj__running *r);
+/** Wake fj_run(): the state of a server changed.  Async-signal-safe. */
+void fj__run_wake(void);
+/** How many slots a server of this process on @p topic has, when all are taken; else 0.  @thread any */
+unsigned fj__run_full(const char *topic);
+
+/* ---- a server as fj_run() drives it (server.c) -------------------------------------------------- */
+
+const char *fj__server_topic(const fj_server *s);
+unsigned fj__server_taken(const fj_server *s, unsigned *ret_slots);
+bool fj__server_steps(const fj_server *s);
+bool fj__server_stopping(const fj_server *s);
+double fj__server_drain(const fj_server *s);
+void fj__server_watch(fj_server *s, fj_watch *ret);
+void fj__server_pump(fj_server *s);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fjord/transport.h>
+
+#include "base/alloc.h"
+#include "internal.h"
+#include "runtime/sync.h"
+
+fj_code fj__transport_check(const fj_transport *transport, fj_error **err)
+{
+    if (transport->generation == fj__fork_generation())
+        return FJ_OK;
+    return fj_fail(err, FJ_FORKED, "the transport was opened before a fork: open another in the child");
+}
+
+void fj__target_fini(fj_target *t)
+{
+    fj__free((char *)(uintptr_t)t->exchange);
+    fj__free((char *)(uintptr_t)t->topic);
+    fj__free((char *)(uintptr_t)t->server);
+    fj__free((char *)(uintptr_t)t->ns);
+    fj__free((char *)(uintptr_t)t->version);
+    *t = (fj_target)FJ_TARGET(.topic = NULL);
+}
+
+fj_code fj__target_copy(const fj_target *from, fj_target *into)
+{
+    fj_target all = FJ_TARGET(.topic = NULL);
+
+    fj__copy_sized(&all, sizeof all, from, from->size);
+    *into = (fj_target)FJ_TARGET(.exchange = fj__strdup(all.exchange), .topic = fj__strdup(all.topic),
+                                 .server = fj__strdup(all.server), .ns = fj__strdup(all.ns),
+                                 .version = fj__strdup(all.version), .fanout = all.fanout);
+    if ((all.exchange == NULL || into->exchange != NULL) && (all.topic == NULL || into->topic != NULL) &&
+        (all.server == NULL || into->server != NULL) && (all.ns == NULL || into->ns != NULL) &&
+        (all.version == NULL || into->version != NULL))
+        return FJ_OK;
+    fj__target_fini(into);
+    return FJ_NOMEM;
+}
+
+/* The options in the URL's query stand above every file, as in oslo.messaging. */
+static fj_code set_query(fj_conf *conf, const fj_url *url, fj_error **err)
+{
+    const char *key, *value;
+
+    for (size_t i = 0; fj_url_query(url, i, &key, &value); i++) {
+        fj_code code = fj_conf_set(conf, "oslo_messaging_rabbit", key, value, err);
+        if (code == FJ_NOT_FOUND)
+            return fj_fail(err, FJ_BAD_CONFIG, "the transport URL sets an unknown option \"%s\"", key);
+        if (code != FJ_OK) {
+            fj_error_prefix(err, "in the query of the transport URL");
+            return code;
+        }
+    }
+    return FJ_OK;
+}
+
+static fj_code open_url(fj_transport *t, const fj_url *url, fj_error **err)
+{
+    const fj_driver_ops *ops = NULL;
+    fj_code code = fj_driver_find(t->conf, fj_url_driver(url), &ops, err);
+
+    if (code == FJ_OK && strcmp(ops->name, "rabbit") == 0)
+        code = set_query(t->conf, url, err);
+    if (code == FJ_OK && (code = fj_url_redacted(url, &t->url)) != FJ_OK)
+        return fj_fail(err, code, "no memory for a transport");
+    if (code == FJ_OK)
+        code = ops->open(t->conf, url, &t->driver, err);
+    return code;
+}
+
+static void destroy(fj_transport *t)
+{
+    fj_conf_free(t->conf);
+    fj__free(t->url);
+    fj__free(t);
+}
+
+fj_code fj_transport_open(const fj_conf *conf, const char *text, fj_transport **ret, fj_error **err)
+{
+    fj_url *url = NULL;
+    fj_transport *t = fj__zalloc(sizeof *t);
+
+    if (t == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for a transport");
+    t->generation = fj__fork_generation();
+    t->conf = conf != NULL ? fj_conf_copy(conf) : fj_conf_new();
+    if (t->conf == NULL) {
+        fj__free(t);
+        return fj_fail(err, FJ_NOMEM, "no memory for a transport's configuration");
+    }
+    if (text == NULL)
+        text = fj_conf_str(t->conf, "DEFAULT", "transport_url");
+    fj_code code = fj_url_parse(text, &url, err);
+    if (code == FJ_OK)
+        code = open_url(t, url, err);
+    fj_url_free(url);
+    if (code != FJ_OK) {
+        destroy(t);
+        return code;
+    }
+    *ret = t;
+    return FJ_OK;
+}
+
+fj_transport *fj_transport_free_by(fj_transport *t, fj_deadline by)
+{
+    if (t == NULL)
+        return NULL;
+    /* In a forked child the driver's threads and locks are the parent's: it is left alone. */
+    if (t->generation == fj__fork_generation()) {
+        fj_driver *d = t->driver;
+        d->ops->close(d);
+        (void)d->ops->stop(d, by, NULL);
+        d->ops->free(d);
+    }
+    destroy(t);
+    return NULL;
+}
+
+fj_transport *fj_transport_free(fj_transport *t)
+{
+    return fj_transport_free_by(t, fj_in_ms(2000));
+}
+
+const fj_conf *fj_transport_conf(const fj_transport *t)
+{
+    return t->conf;
+}
+
+const char *fj_transport_url(const fj_transport *t)
+{
+    return t->url;
+}
