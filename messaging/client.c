@@ -87,6 +87,8 @@ fj_code fj_client_new(fj_transport *transport, const fj_target *target, const fj
         unref(c);
         return fj_fail(err, FJ_NOMEM, "no memory for a client");
     }
+    if (!(c->opts.timeout > 0))
+        c->opts.timeout = fj__conf_number(transport->conf, "DEFAULT", "rpc_response_timeout", 60);
     *ret = c;
     return FJ_OK;
 }
@@ -140,9 +142,7 @@ static fj_deadline deadline_of(const fj_client *c, const fj_call_opts *o)
 {
     if (o->by.ns != 0)
         return o->by;
-    if (c->opts.timeout > 0)
-        return fj_in_seconds(c->opts.timeout);
-    return fj_in_ms(1000 * fj_conf_int(fj_transport_conf(c->transport), "DEFAULT", "rpc_response_timeout"));
+    return fj_in_seconds(c->opts.timeout);
 }
 
 /* The arguments as the serializer makes them, one by one.  @param args takes */
@@ -209,23 +209,23 @@ static fj_code check_send(const fj_client *c, const fj_target *t, const fj_call_
     return check_cap(either(o->version_cap, c->opts.version_cap), t->version, err);
 }
 
-static unsigned flags_of(const fj_client *c, const fj_call_opts *o, bool call)
+static unsigned flags_of(const fj_client *c, const fj_call_opts *o)
 {
     bool mandatory = o->mandatory >= 0 ? o->mandatory != 0 : c->opts.mandatory;
     bool resend = o->resend >= 0 ? o->resend != 0 : c->opts.resend;
 
-    return (call ? (unsigned)FJ_SEND_CALL : 0u) | (mandatory ? (unsigned)FJ_SEND_MANDATORY : 0u) |
-           (resend ? (unsigned)FJ_SEND_RESEND : 0u);
+    return (mandatory ? (unsigned)FJ_SEND_MANDATORY : 0u) | (resend ? (unsigned)FJ_SEND_RESEND : 0u);
 }
 
 /* Everything up to the driver.  @param args takes   @param ret gives   @param ret_by when it ends */
-static fj_code begin(fj_client *c, const char *method, json_t *args, const fj_call_opts *o, bool call,
+static fj_code begin(fj_client *c, const char *method, json_t *args, const fj_call_opts *o, unsigned kind,
                      fj_future **ret, fj_deadline *ret_by, fj_error **err)
 {
     fj_target target = merge(c, o);
     fj_deadline by = deadline_of(c, o);
     json_t *context = NULL, *out = NULL;
     fj_driver *d = c->transport->driver;
+    bool call = (kind & FJ_SEND_CALL) != 0;
     fj_code code = check_send(c, &target, o, call, by, err);
 
     if (code == FJ_OK)
@@ -242,7 +242,7 @@ static fj_code begin(fj_client *c, const char *method, json_t *args, const fj_ca
                          .method = method,
                          .args = out,
                          .context = context,
-                         .flags = flags_of(c, o, call),
+                         .flags = kind | flags_of(c, o),
                          .monitor = call ? monitor : 0.0,
                          .retry = o->retry != FJ_RETRY_UNSET ? o->retry : c->opts.retry,
                          .by = by };
@@ -341,7 +341,7 @@ fj_code fj_client_call(fj_client *c, const char *method, json_t *args, const fj_
     fj_future *future = NULL;
     fj_deadline by;
     json_t *raw = NULL;
-    fj_code code = begin(c, method, args, &o, true, &future, &by, &error);
+    fj_code code = begin(c, method, args, &o, FJ_SEND_CALL | FJ_SEND_WAITED, &future, &by, &error);
 
     if (code == FJ_OK) {
         code = await(future, by, &raw, &error);
@@ -401,8 +401,7 @@ static void outer_wait(fj_future *future, void *user, fj_deadline by)
 {
     struct outer *o = user;
 
-    (void)fj_future_wait(o->inner, by, NULL, NULL);
-    if (fj_future_done(o->inner))
+    if (fj_future_wait(o->inner, by, NULL, NULL) != FJ_TIMEOUT || fj_future_done(o->inner))
         finish(future, o);
 }
 
@@ -472,7 +471,7 @@ fj_code fj_client_call_async(fj_client *c, const char *method, json_t *args, con
     fj_call_opts o = opts_of(opts);
     fj_future *inner = NULL;
     fj_deadline by;
-    fj_code code = begin(c, method, args, &o, true, &inner, &by, err);
+    fj_code code = begin(c, method, args, &o, FJ_SEND_CALL, &inner, &by, err);
 
     if (code != FJ_OK)
         return code;
@@ -491,7 +490,7 @@ fj_code fj_client_cast(fj_client *c, const char *method, json_t *args, const fj_
     fj_call_opts o = opts_of(opts);
     fj_future *future = NULL;
     fj_deadline by;
-    fj_code code = begin(c, method, args, &o, false, &future, &by, err);
+    fj_code code = begin(c, method, args, &o, FJ_SEND_WAITED, &future, &by, err);
 
     if (code != FJ_OK)
         return code;
@@ -531,7 +530,7 @@ fj_code fj_client_cast_async(fj_client *c, const char *method, json_t *args, con
     fj_call_opts o = opts_of(opts);
     fj_future *future = NULL;
     fj_deadline by;
-    fj_code code = begin(c, method, args, &o, false, &future, &by, err);
+    fj_code code = begin(c, method, args, &o, 0, &future, &by, err);
 
     if (code != FJ_OK)
         return code;
@@ -570,5 +569,5 @@ fj_code fj_client_flush(fj_client *c, fj_deadline by, fj_error **err)
     (void)pthread_mutex_unlock(&c->lock);
     if (left > 0)
         return fj_fail(err, FJ_TIMEOUT, "%zu casts are not confirmed yet", left);
-    return fj_error_move(failed, err);
+    return failed != NULL ? fj_error_move(failed, err) : FJ_OK;
 }

@@ -25,6 +25,9 @@ static inline void fj__copy_sized(void *into, size_t into_size, const void *from
     memcpy(into, from, from_size < into_size ? from_size : into_size);
 }
 
+/** A number of the configuration, in whatever way its option is typed; @p otherwise when it is unset.  @thread any */
+double fj__conf_number(const fj_conf *conf, const char *group, const char *key, double otherwise);
+
 /** A target whose strings are its own. */
 fj_code fj__target_copy(const fj_target *from, fj_target *into);
 void fj__target_fini(fj_target *t);
@@ -35,9 +38,11 @@ typedef struct fj__running {
     struct fj__running *next;
     fj_server *server;
     bool listed;
+    unsigned pins; /* fj_run() looks at it */
 } fj__running;
 
 void fj__run_add(fj__running *r);
+/** Take it off the list; waits until fj_run() has let go of it. */
 void fj__run_remove(fj__running *r);
 /** Wake fj_run(): the state of a server changed.  Async-signal-safe. */
 void fj__run_wake(void);
@@ -46,12 +51,14 @@ unsigned fj__run_full(const char *topic);
 
 /* ---- a server as fj_run() drives it (server.c) -------------------------------------------------- */
 
-const char *fj__server_topic(const fj_server *s);
+bool fj__server_on(const fj_server *s, const char *topic);
 unsigned fj__server_taken(const fj_server *s, unsigned *ret_slots);
 bool fj__server_steps(const fj_server *s);
-bool fj__server_stopping(const fj_server *s);
+/** Whether it runs, in this process. */
+bool fj__server_runs(fj_server *s);
 double fj__server_drain(const fj_server *s);
 void fj__server_watch(fj_server *s, fj_watch *ret);
-void fj__server_pump(fj_server *s);
+/** Read what has come and process what waits.  Blocks as the methods do. */
+void fj__server_turn(fj_server *s);
 
 #endif

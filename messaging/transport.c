@@ -12,6 +12,19 @@ fj_code fj__transport_check(const fj_transport *transport, fj_error **err)
     return fj_fail(err, FJ_FORKED, "the transport was opened before a fork: open another in the child");
 }
 
+double fj__conf_number(const fj_conf *conf, const char *group, const char *key, double otherwise)
+{
+    char *text = NULL, *end = NULL;
+
+    if (fj_conf_lookup(conf, group, key, &text, NULL) != FJ_OK || text == NULL)
+        return otherwise;
+    double value = strtod(text, &end);
+    if (end == text)
+        value = otherwise;
+    free(text);
+    return value;
+}
+
 void fj__target_fini(fj_target *t)
 {
     fj__free((char *)(uintptr_t)t->exchange);

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/ids.h"
+#include "transports/failure.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -99,20 +100,27 @@ static void settle(incoming *in)
     fj__fake_acked(&self(in->base.listener)->sources[msg->source], msg);
 }
 
-/* A failure as the caller would read it off the wire. */
+/* A failure as the caller reads it off the wire: written as JSON text, and read. */
 static fj_error *failure_of(const fj_error *failure)
 {
-    const json_t *args = fj_error_remote_args(failure), *kwargs = fj_error_remote_kwargs(failure);
-    const json_t *traceback = fj_error_traceback(failure);
-    const char *text = fj_error_text(failure);
-    fj_error *error = NULL;
+    char *text = NULL;
+    size_t n = 0;
+    fj_error *error = NULL, *read = NULL;
+    fj_code code = fj__failure_write(failure, NULL, &text, &n, &error);
+    json_t *held = code == FJ_OK ? json_stringn(text, n) : NULL;
 
-    (void)fj_fail(&error, FJ_REMOTE, "%s", text);
+    if (held != NULL)
+        (void)fj__failure_read(held, NULL, &read, &error);
+    json_decref(held);
+    free(text);
+    if (read != NULL) {
+        fj_error_free(error);
+        return read;
+    }
+    if (error == NULL)
+        (void)fj_fail(&error, FJ_NOMEM, "no memory to read a failure");
+    fj_error_set_code(error, FJ_REMOTE);
     fj_error_set_sent(error, FJ_SENT_YES);
-    fj_error_set_remote(error, fj_error_remote_module(failure), fj_error_remote_class(failure),
-                        args != NULL ? json_deep_copy(args) : json_pack("[s]", text),
-                        kwargs != NULL ? json_deep_copy(kwargs) : json_object(),
-                        traceback != NULL ? json_deep_copy(traceback) : json_array());
     return error;
 }
 

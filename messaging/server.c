@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The RPC server: a listener, a dispatcher and an executor, brought up and down in one order.
+ *
+ * The executor does not see the driver's listener but the server's `gate` in front of it, whose poll() answers CLOSED
+ * once the server is stopped.  So stopping is one atomic store and an interrupt, which a signal handler may do, and
+ * no executor needs to know of it; what takes locks is done by whoever waits.
+ */
+#include <fjord/server.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "dispatcher/request.h"
+#include "executors/lifecycle.h"
+#include "internal.h"
+#include "runtime/sync.h"
+
+struct fj_server {
+    fj_transport *transport;
+    fj_target target;
+    fj_server_opts opts; /* without `executor`, which is resolved */
+    const fj_executor_ops *kind;
+    fj_dispatcher *dispatcher;
+    fj__life life;
+    char *name;
+    unsigned slots;
+    bool ack_done;
+    fj_executor *executor; /* while started, until drained */
+    fj_listener gate;
+    fj_listener *listener;
+    atomic_bool stopping;
+    pthread_mutex_t stepping; /* held by the thread that polls and runs methods */
+    fj__running running;
+};
+
+/* ---- the gate ----------------------------------------------------------------------------------- */
+
+static fj_server *of_gate(fj_listener *l)
+{
+    return fj__container(l, fj_server, gate);
+}
+
+static fj_code gate_poll(fj_listener *l, fj_deadline by, size_t max, fj_incoming **ret, size_t *ret_n,
+                         fj_error **err)
+{
+    fj_server *s = of_gate(l);
+
+    *ret_n = 0;
+    if (!atomic_load(&s->stopping)) {
+        fj_code code = s->listener->ops->poll(s->listener, by, max, ret, ret_n, err);
+        if (code != FJ_AGAIN || !atomic_load(&s->stopping))
+            return code;
+    }
+    return fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
+}
+
+static void gate_watch(fj_listener *l, fj_watch *ret)
+{
+    of_gate(l)->listener->ops->watch(of_gate(l)->listener, ret);
+}
+
+static void gate_pump(fj_listener *l, fj_deadline now)
+{
+    of_gate(l)->listener->ops->pump(of_gate(l)->listener, now);
+}
+
+static int gate_fd(fj_listener *l)
+{
+    return of_gate(l)->listener->ops->fd(of_gate(l)->listener);
+}
+
+static fj_code gate_ack(fj_listener *l, fj_incoming **in, size_t n, fj_deadline by, fj_error **err)
+{
+    return of_gate(l)->listener->ops->ack(of_gate(l)->listener, in, n, by, err);
+}
+
+static void gate_interrupt(fj_listener *l)
+{
+    of_gate(l)->listener->ops->interrupt(of_gate(l)->listener);
+}
+
+static void gate_close(fj_listener *l)
+{
+    of_gate(l)->listener->ops->close(of_gate(l)->listener);
+}
+
+static fj_code gate_stop(fj_listener *l, fj_deadline by, fj_error **err)
+{
+    return of_gate(l)->listener->ops->stop(of_gate(l)->listener, by, err);
+}
+
+static void gate_free(fj_listener *l)
+{
+    (void)l; /* part of the server, which frees what is behind it */
+}
+
+static const fj_listener_ops gate_ops = {
+    .abi = FJ_DRIVER_ABI,
+    .poll = gate_poll,
+    .watch = gate_watch,
+    .pump = gate_pump,
+    .fd = gate_fd,
+    .ack = gate_ack,
+    .interrupt = gate_interrupt,
+    .close = gate_close,
+    .stop = gate_stop,
+    .free = gate_free,
+};
+
+/* ---- the start-up log --------------------------------------------------------------------------- */
+
+static bool emulated(const fj_server *s, fj_flavour flavour)
+{
+    return (flavour == FJ_GREEN && (s->kind->caps & FJ_EXECUTOR_GREEN) == 0) ||
+           (flavour == FJ_CORO && (s->kind->caps & FJ_EXECUTOR_CORO) == 0);
+}
+
+static void log_start(const fj_server *s)
+{
+    const fj_endpoint *endpoint;
+    const fj_method *method;
+
+    if (!fj__log_on(FJ_LOG_INFO, "rpc"))
+        return;
+    fj__log(FJ_LOG_INFO, "rpc", "%s: executor %s, %u slots, acknowledged %s", s->name, s->kind->name, s->slots,
+            s->ack_done ? "when done" : "on admission");
+    for (size_t i = 0; fj_dispatcher_method(s->dispatcher, i, &endpoint, &method); i++)
+        fj__log(FJ_LOG_INFO, "rpc", "%s: method %s of %s %s%s", s->name, method->name,
+                fj__endpoint_place(endpoint), endpoint->version != NULL ? endpoint->version : "1.0",
+                emulated(s, method->flavour) ? ", emulated" : "");
+}
+
+/* ---- the steps of its life ---------------------------------------------------------------------- */
+
+static void tear_down(fj_server *s)
+{
+    if (s->executor != NULL)
+        s->executor->ops->free(s->executor);
+    s->executor = NULL;
+    if (s->listener != NULL)
+        s->listener->ops->free(s->listener);
+    s->listener = NULL;
+}
+
+static fj_code bring_up(fj_server *s, fj_error **err)
+{
+    fj_driver *d = s->transport->driver;
+    fj_executor_opts x = { sizeof x, s->slots, s->ack_done, s->opts.wrap, s->opts.wrap_user };
+    fj_listen_opts l = FJ_LISTEN_OPTS_INIT;
+    double limit = fj__conf_number(s->transport->conf, "fjord", "start_timeout", 30);
+
+    l.slots = s->slots;
+    l.ack_done = s->ack_done;
+    l.loop = (s->kind->caps & FJ_EXECUTOR_LOOP) != 0;
+    fj_code code = s->kind->create(s->transport->conf, &x, &s->executor, err);
+    if (code == FJ_OK)
+        code = d->ops->listen(d, &s->target, &l, fj_in_seconds(limit), &s->listener, err);
+    if (code == FJ_OK)
+        code = s->kind->start(s->executor, &s->gate, s->dispatcher, err);
+    return code;
+}
+
+static fj_code on_start(void *user, fj_error **err)
+{
+    fj_server *s = user;
+    fj_code code = fj__transport_check(s->transport, err);
+
+    if (code != FJ_OK)
+        return code;
+    atomic_store(&s->stopping, false);
+    code = bring_up(s, err);
+    if (code != FJ_OK) {
+        fj_error_prefix(err, "%s cannot start", s->name);
+        tear_down(s);
+        return code;
+    }
+    log_start(s);
+    fj__run_add(&s->running);
+    return FJ_OK;
+}
+
+static void on_stop(void *user)
+{
+    fj_server *s = user;
+
+    atomic_store(&s->stopping, true);
+    s->listener->ops->interrupt(s->listener);
+    fj__run_wake();
+}
+
+/* Nobody polls any more, all is answered: leave the broker. */
+static void leave(fj_server *s, fj_deadline by)
+{
+    fj_error *error = NULL;
+
+    fj__run_remove(&s->running);
+    (void)pthread_mutex_lock(&s->stepping); /* who was in a step is about to leave it */
+    (void)pthread_mutex_unlock(&s->stepping);
+    if (s->listener->ops->stop(s->listener, by, &error) != FJ_OK)
+        fj__log(FJ_LOG_WARNING, "rpc", "%s did not leave the broker cleanly: %s", s->name,
+                fj_error_text(error));
+    fj_error_free(error);
+    tear_down(s);
+}
+
+static fj_code on_wait(void *user, fj_deadline by, fj_error **err)
+{
+    fj_server *s = user;
+    fj_code code = fj__transport_check(s->transport, err);
+
+    if (code != FJ_OK)
+        return code;
+    s->kind->close(s->executor);
+    s->listener->ops->close(s->listener);
+    code = s->kind->stop(s->executor, by, err);
+    if (code != FJ_OK) {
+        fj_error_prefix(err, "%s", s->name);
+        return code;
+    }
+    leave(s, by);
+    fj__log(FJ_LOG_INFO, "rpc", "%s: stopped", s->name);
+    return FJ_OK;
+}
+
+static bool is_inside(void *user)
+{
+    return fj__dispatcher_here(((fj_server *)user)->dispatcher);
+}
+
+static const fj__life_ops life_ops = { on_start, on_stop, on_wait, is_inside };
+
+/* ---- new and free ------------------------------------------------------------------------------- */
+
+static void destroy(fj_server *s)
+{
+    fj_dispatcher_free(s->dispatcher);
+    fj__target_fini(&s->target);
+    fj__free(s->name);
+    (void)pthread_mutex_destroy(&s->stepping);
+    fj__free(s);
+}
+
+/* What the options leave open comes from the configuration. */
+static fj_code settle_opts(fj_server *s, fj_error **err)
+{
+    const fj_conf *conf = s->transport->conf;
+    const char *name = s->opts.executor != NULL ? s->opts.executor : fj_conf_str(conf, "fjord", "executor");
+    fj_code code = fj_executor_find(conf, name != NULL ? name : "blocking", &s->kind, err);
+
+    if (code != FJ_OK)
+        return code;
+    s->opts.executor = NULL;
+    double pool = fj__conf_number(conf, "fjord", "executor_pool_size", 64);
+    s->slots = s->opts.slots != 0 ? s->opts.slots : pool >= 1 && pool < 1e6 ? (unsigned)pool : 64;
+    if (s->kind->max_slots != 0 && s->slots > s->kind->max_slots)
+        s->slots = s->kind->max_slots;
+    const char *ack = fj_conf_str(conf, "fjord", "ack");
+    s->ack_done = s->opts.ack_done >= 0 ? s->opts.ack_done != 0 : ack != NULL && strcmp(ack, "done") == 0;
+    return FJ_OK;
+}
+
+static fj_code complete(fj_server *s, const fj_target *target, fj_error **err)
+{
+    fj_dispatcher_opts opts = FJ_DISPATCHER_OPTS_INIT;
+    fj_code code = settle_opts(s, err);
+
+    if (code != FJ_OK)
+        return code;
+    opts.access = s->opts.access;
+    opts.serializer = s->opts.serializer;
+    opts.ping = fj_conf_bool(s->transport->conf, "DEFAULT", "rpc_ping_enabled");
+    if (fj__target_copy(target, &s->target) != FJ_OK ||
+        (s->name = fj__format("server %s.%s", target->topic, target->server)) == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for a server");
+    return fj_dispatcher_new(&opts, &s->dispatcher, err);
+}
+
+fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj_server_opts *opts,
+                      fj_server **ret, fj_error **err)
+{
+    if (target->topic == NULL || *target->topic == '\0' || target->server == NULL || *target->server == '\0')
+        return fj_fail(err, FJ_BAD_TARGET, "a server's target needs a topic and a server");
+    fj_server *s = fj__zalloc(sizeof *s);
+    if (s == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for a server");
+    s->transport = transport;
+    s->opts = (fj_server_opts)FJ_SERVER_OPTS_INIT;
+    if (opts != NULL)
+        fj__copy_sized(&s->opts, sizeof s->opts, opts, opts->size);
+    s->gate.ops = &gate_ops;
+    s->running.server = s;
+    atomic_init(&s->stopping, false);
+    (void)pthread_mutex_init(&s->stepping, NULL);
+    fj_code code = complete(s, target, err);
+    if (code != FJ_OK) {
+        destroy(s);
+        return code;
+    }
+    fj__life_init(&s->life, &life_ops, s, s->name);
+    *ret = s;
+    return FJ_OK;
+}
+
+fj_server *fj_server_free(fj_server *s)
+{
+    if (s == NULL)
+        return NULL;
+    fj__life_stop(&s->life);
+    fj__life_state state = fj__life_now(&s->life);
+    if (state != FJ__LIFE_INIT && state != FJ__LIFE_DRAINED &&
+        fj__life_wait(&s->life, fj_in_ms(2000), NULL) != FJ_OK && s->executor != NULL) {
+        if (fj__transport_check(s->transport, NULL) != FJ_OK)
+            return NULL; /* its threads and locks are the parent's: it is left alone */
+        s->kind->abort(s->executor);
+        leave(s, fj_in_ms(100));
+    }
+    destroy(s);
+    return NULL;
+}
+
+fj_code fj_server_add(fj_server *s, const fj_endpoint *endpoint, void *data, fj_error **err)
+{
+    if (fj__life_now(&s->life) != FJ__LIFE_INIT)
+        return fj_fail(err, FJ_STATE, "%s was started: endpoints are added before", s->name);
+    return fj_dispatcher_add(s->dispatcher, endpoint, data, err);
+}
+
+/* ---- start, run, stop --------------------------------------------------------------------------- */
+
+fj_code fj_server_start(fj_server *s, fj_error **err)
+{
+    return fj__life_start(&s->life, err);
+}
+
+/* A step for the thread that holds `stepping`. */
+static fj_code step(fj_server *s, fj_deadline by, fj_error **err)
+{
+    for (;;) {
+        if (atomic_load(&s->stopping))
+            return fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
+        fj_code code = s->kind->step(s->executor, by, err);
+        if (code != FJ_AGAIN)
+            return code;
+    }
+}
+
+fj_code fj_server_step(fj_server *s, fj_deadline by, fj_error **err)
+{
+    fj_code code = fj__transport_check(s->transport, err);
+
+    if (code != FJ_OK)
+        return code;
+    if (fj__life_now(&s->life) == FJ__LIFE_INIT)
+        return fj_fail(err, FJ_STATE, "%s is not started", s->name);
+    if (!fj__server_steps(s))
+        return fj__life_await_stop(&s->life, by) ? fj_fail(err, FJ_CLOSED, "%s is stopped", s->name)
+                                                 : fj_fail(err, FJ_TIMEOUT, "the time of the step is over");
+    if (pthread_mutex_trylock(&s->stepping) != 0)
+        return fj_fail(err, FJ_STATE, "%s is driven by another thread, or from one of its methods", s->name);
+    code = fj__life_now(&s->life) == FJ__LIFE_RUNNING ? step(s, by, err)
+                                                      : fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
+    (void)pthread_mutex_unlock(&s->stepping);
+    return code;
+}
+
+fj_code fj_server_run(fj_server *s, fj_error **err)
+{
+    for (;;) {
+        fj_error *error = NULL;
+        fj_code code = fj_server_step(s, fj_never(), &error);
+        if (code != FJ_OK && code != FJ_TIMEOUT && code != FJ_CLOSED)
+            return error != NULL ? fj_error_move(error, err) : code;
+        fj_error_free(error);
+        if (code == FJ_CLOSED)
+            return FJ_OK;
+    }
+}
+
+void fj_server_stop(fj_server *s)
+{
+    fj__life_stop(&s->life);
+}
+
+fj_code fj_server_wait(fj_server *s, fj_deadline by, fj_error **err)
+{
+    return fj__life_wait(&s->life, by, err);
+}
+
+fj_code fj_server_reset(fj_server *s, fj_error **err)
+{
+    return fj__life_reset(&s->life, err);
+}
+
+const char *fj_server_executor(const fj_server *s)
+{
+    return s->kind->name;
+}
+
+/* ---- for fj_run() ------------------------------------------------------------------------------- */
+
+bool fj__server_on(const fj_server *s, const char *topic)
+{
+    return strcmp(s->target.topic, topic) == 0;
+}
+
+unsigned fj__server_taken(const fj_server *s, unsigned *ret_slots)
+{
+    return s->kind->running(s->executor, ret_slots);
+}
+
+bool fj__server_steps(const fj_server *s)
+{
+    return (s->kind->caps & FJ_EXECUTOR_STEPS) != 0 && s->kind->step != NULL;
+}
+
+bool fj__server_runs(fj_server *s)
+{
+    fj__life_state state = fj__life_now(&s->life);
+
+    return (state == FJ__LIFE_RUNNING || state == FJ__LIFE_STARTING) && !atomic_load(&s->stopping) &&
+           fj__transport_check(s->transport, NULL) == FJ_OK;
+}
+
+double fj__server_drain(const fj_server *s)
+{
+    return fj__conf_number(s->transport->conf, "fjord", "drain", 30);
+}
+
+void fj__server_watch(fj_server *s, fj_watch *ret)
+{
+    s->listener->ops->watch(s->listener, ret);
+}
+
+void fj__server_turn(fj_server *s)
+{
+    if (pthread_mutex_trylock(&s->stepping) != 0)
+        return; /* another thread drives it */
+    if (fj__life_now(&s->life) == FJ__LIFE_RUNNING) {
+        s->listener->ops->pump(s->listener, fj_now());
+        fj_deadline passed = { .ns = 1 };
+        (void)s->kind->step(s->executor, passed, NULL);
+    }
+    (void)pthread_mutex_unlock(&s->stepping);
+}
