@@ -515,7 +515,7 @@ static void keep_peer(fj__engine *e, const amqp_table_t *properties)
 {
     char product[64];
 
-    (void)snprintf(product, sizeof product, "%s", peer_text(e, text_of(properties, "product")));
+    (void)snprintf(product, sizeof product, "%.60s", peer_text(e, text_of(properties, "product")));
     (void)snprintf(e->peer, sizeof e->peer, "%s %.60s", product, peer_text(e, text_of(properties, "version")));
     size_t n = strlen(e->peer);
     if (n != 0 && e->peer[n - 1] == ' ')
