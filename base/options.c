@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/options.h"
+
+#include "base/alloc.h"
+#include "base/buffer.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define ANY 1, 0
+#define RABBIT "oslo_messaging_rabbit"
+#define NOTIFY "oslo_messaging_notifications"
+
+/* oslo's options with the defaults of 14.0.3 (wire.md section 20), then our own. */
+static const fj__option table[] = {
+    { "DEFAULT", "transport_url", FJ__OPT_URL, "rabbit://", ANY, NULL, NULL, NULL, false,
+      "The broker: transport://user:password@host:port[,...]/virtual_host?option=value" },
+    { "DEFAULT", "control_exchange", FJ__OPT_STRING, "openstack", ANY, NULL, NULL, NULL, false,
+      "The exchange of targets that name none." },
+    { "DEFAULT", "rpc_response_timeout", FJ__OPT_FLOAT, "60", 0.001, 86400, "s", NULL, NULL, true,
+      "How long a call waits for its reply when the caller gives no deadline." },
+    { "DEFAULT", "executor_thread_pool_size", FJ__OPT_INT, "64", 1, 100000, NULL, NULL, "rpc_thread_pool_size",
+      false, "How many requests are processed at once." },
+    { "DEFAULT", "rpc_ping_enabled", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Answer oslo_rpc_server_ping." },
+
+    { RABBIT, "amqp_durable_queues", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Durable control exchange and topic queues." },
+    { RABBIT, "amqp_auto_delete", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Auto-delete control exchange and topic queues." },
+    { RABBIT, "rpc_conn_pool_size", FJ__OPT_INT, "30", 1, 100000, NULL, NULL, NULL, false,
+      "Read for compatibility: one publishing connection serves all threads." },
+    { RABBIT, "conn_pool_min_size", FJ__OPT_INT, "2", 0, 100000, NULL, NULL, NULL, false,
+      "Read for compatibility." },
+    { RABBIT, "conn_pool_ttl", FJ__OPT_INT, "1200", 0, 1e9, "s", NULL, NULL, false, "Read for compatibility." },
+    { RABBIT, "ssl", FJ__OPT_BOOL, "false", ANY, NULL, NULL, "rabbit_use_ssl", false, "Connect by TLS." },
+    { RABBIT, "ssl_version", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, false, "The TLS version." },
+    { RABBIT, "ssl_key_file", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, false, "The client's key." },
+    { RABBIT, "ssl_cert_file", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, false, "The client's certificate." },
+    { RABBIT, "ssl_ca_file", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, false, "The authorities trusted." },
+    { RABBIT, "ssl_enforce_fips_mode", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Read for compatibility." },
+    { RABBIT, "ssl_enforce_hostname_verification", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Whether the certificate must name the host." },
+    { RABBIT, "heartbeat_in_pthread", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Read for compatibility: heartbeats never depend on methods." },
+    { RABBIT, "kombu_reconnect_delay", FJ__OPT_FLOAT, "1.0", 0, 4.5, "s", NULL, NULL, true,
+      "The longest pause before a lost connection is made again." },
+    { RABBIT, "kombu_reconnect_splay", FJ__OPT_FLOAT, "0.0", 0, 10, "s", NULL, NULL, false,
+      "Read for compatibility." },
+    { RABBIT, "kombu_compression", FJ__OPT_STRING, NULL, ANY, NULL, NULL, NULL, false,
+      "Read for compatibility: messages are sent uncompressed." },
+    { RABBIT, "kombu_missing_consumer_retry_timeout", FJ__OPT_FLOAT, "60", 0, 86400, "s", NULL,
+      "kombu_reconnect_timeout", true, "How long a reply to a missing queue is tried again." },
+    { RABBIT, "kombu_failover_strategy", FJ__OPT_CHOICE, "round-robin", ANY, NULL, "round-robin shuffle", NULL,
+      false, "How the next host is chosen." },
+    { RABBIT, "rabbit_login_method", FJ__OPT_CHOICE, "AMQPLAIN", ANY, NULL,
+      "PLAIN AMQPLAIN EXTERNAL RABBIT-CR-DEMO", NULL, false, "The login mechanism." },
+    { RABBIT, "rabbit_retry_interval", FJ__OPT_FLOAT, "1", 0, 3600, "s", NULL, NULL, true,
+      "The first pause between attempts to connect." },
+    { RABBIT, "rabbit_retry_backoff", FJ__OPT_FLOAT, "2", 0, 3600, "s", NULL, "kombu_retry_backoff", true,
+      "By how much the pause grows." },
+    { RABBIT, "rabbit_interval_max", FJ__OPT_FLOAT, "30", 0, 3600, "s", NULL, NULL, true,
+      "The longest pause." },
+    { RABBIT, "rabbit_ha_queues", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Declare x-ha-policy=all." },
+    { RABBIT, "rabbit_quorum_queue", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Quorum queues for topics and servers." },
+    { RABBIT, "rabbit_transient_quorum_queue", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Read for compatibility." },
+    { RABBIT, "rabbit_quorum_delivery_limit", FJ__OPT_INT, "0", 0, 2147483647, NULL, NULL, NULL, false,
+      "x-delivery-limit of quorum queues; 0: none." },
+    { RABBIT, "rabbit_quorum_max_memory_length", FJ__OPT_INT, "0", 0, 2147483647, NULL, NULL,
+      "rabbit_quroum_max_memory_length", false, "x-max-in-memory-length of quorum queues; 0: none." },
+    { RABBIT, "rabbit_quorum_max_memory_bytes", FJ__OPT_INT, "0", 0, 2147483647, "bytes", NULL,
+      "rabbit_quroum_max_memory_bytes", false, "x-max-in-memory-bytes of quorum queues; 0: none." },
+    { RABBIT, "rabbit_transient_queues_ttl", FJ__OPT_INT, "1800", 0, 2147483, "s", NULL, NULL, false,
+      "How long unused reply and fanout queues live; 0: for ever." },
+    { RABBIT, "rabbit_qos_prefetch_count", FJ__OPT_INT, "0", 0, 65535, NULL, NULL, NULL, false,
+      "Messages the broker may have under way to a listener; 0: twice the number of slots." },
+    { RABBIT, "heartbeat_timeout_threshold", FJ__OPT_INT, "60", 0, 65535, "s", NULL, NULL, false,
+      "A connection silent for so long is lost; 0: no heartbeats." },
+    { RABBIT, "heartbeat_rate", FJ__OPT_INT, "2", 1, 100, NULL, NULL, NULL, false, "Read for compatibility." },
+    { RABBIT, "direct_mandatory_flag", FJ__OPT_BOOL, "true", ANY, NULL, NULL, NULL, false,
+      "Notice replies whose queue is missing." },
+    { RABBIT, "enable_cancel_on_failover", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Consume with x-cancel-on-ha-failover." },
+    { RABBIT, "use_queue_manager", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Read for compatibility." },
+    { RABBIT, "rabbit_stream_fanout", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
+      "Read for compatibility." },
+
+    { NOTIFY, "driver", FJ__OPT_MULTI, NULL, ANY, NULL, NULL, NULL, false, "Drivers of notifications." },
+    { NOTIFY, "transport_url", FJ__OPT_URL, NULL, ANY, NULL, NULL, NULL, false,
+      "Their broker; unset: transport_url." },
+    { NOTIFY, "topics", FJ__OPT_LIST, "notifications", ANY, NULL, NULL, NULL, false, "Their topics." },
+    { NOTIFY, "retry", FJ__OPT_INT, "-1", -1, 2147483647, NULL, NULL, NULL, false,
+      "How often to retry; -1: for ever." },
+
+    { "fjord", "executor", FJ__OPT_STRING, "threading", ANY, NULL, NULL, NULL, false,
+      "How methods run: blocking, threading, or the name of a plug-in." },
+    { "fjord", "executor_pool_size", FJ__OPT_INT, "0", 0, 100000, NULL, NULL, NULL, false,
+      "How many requests are processed at once; 0: [DEFAULT] executor_thread_pool_size." },
+    { "fjord", "ack", FJ__OPT_CHOICE, "admit", ANY, NULL, "admit done", NULL, false,
+      "When a message is acknowledged: admit (at most once) or done (at least once)." },
+    { "fjord", "drain", FJ__OPT_FLOAT, "60", 0, 86400, "s", NULL, NULL, true,
+      "How long a stopping server waits for running methods." },
+    { "fjord", "start_timeout", FJ__OPT_FLOAT, "30", 0.001, 86400, "s", NULL, NULL, true,
+      "How long a starting server waits for the broker." },
+    { "fjord", "connect_timeout", FJ__OPT_FLOAT, "5", 0.001, 3600, "s", NULL, NULL, true,
+      "The longest a single attempt to connect and log in may take." },
+    { "fjord", "resend", FJ__OPT_CHOICE, "never", ANY, NULL, "never maybe", NULL, true,
+      "Whether a message that may have been sent goes out again after a lost connection." },
+    { "fjord", "max_message_bytes", FJ__OPT_INT, "16777216", 1024, 1e9, "bytes", NULL, NULL, false,
+      "The largest message taken or sent." },
+    { "fjord", "max_json_depth", FJ__OPT_INT, "64", 1, 1000, NULL, NULL, NULL, false,
+      "How deep arrays and objects may nest in a message." },
+    { "fjord", "json_odd_values", FJ__OPT_CHOICE, "wrap", ANY, NULL, "wrap null refuse", NULL, false,
+      "What becomes of NaN, Infinity and integers beyond 64 bits." },
+    { "fjord", "plugin_dir", FJ__OPT_STRING, "/usr/lib/fjord/plugins", ANY, NULL, NULL, NULL, false,
+      "The folder of drivers and executors that are plug-ins." },
+    { "fjord", "log_level", FJ__OPT_CHOICE, "warning", ANY, NULL, "error warning info debug trace", NULL, true,
+      "The lowest level that is logged." },
+    { "fjord", "log_components", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, true,
+      "Levels by component, as amqp=debug,-fake." },
+};
+
+const fj__option *fj__option_at(size_t i)
+{
+    return i < fj__countof(table) ? &table[i] : NULL;
+}
+
+const fj__option *fj__option_find(const char *group, const char *name)
+{
+    for (size_t i = 0; i < fj__countof(table); i++) {
+        const fj__option *o = &table[i];
+        if (strcmp(o->group, group) == 0 &&
+            (strcmp(o->name, name) == 0 || (o->deprecated != NULL && strcmp(o->deprecated, name) == 0)))
+            return o;
+    }
+    return NULL;
+}
+
+const char *fj__option_type_name(fj__option_type type)
+{
+    static const char *const names[] = { "string",  "secret", "URL",   "integer", "number",
+                                         "boolean", "list",   "multi", "choice" };
+
+    return names[type];
+}
+
+bool fj__bool_parse(const char *text, bool *ret)
+{
+    static const char *const words[] = { "true", "1", "on", "yes", "false", "0", "off", "no" };
+
+    for (size_t i = 0; i < fj__countof(words); i++) {
+        if (strcasecmp(text, words[i]) == 0) {
+            *ret = i < 4;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_choice(const char *choices, const char *value)
+{
+    size_t n = strlen(value);
+
+    for (const char *at = choices; n != 0 && (at = strstr(at, value)) != NULL; at += n) {
+        if ((at == choices || at[-1] == ' ') && (at[n] == '\0' || at[n] == ' '))
+            return true;
+    }
+    return false;
+}
+
+static fj_code check_number(const fj__option *o, const char *value, fj_error **err)
+{
+    char *end = NULL;
+    double number;
+
+    errno = 0;
+    if (o->type == FJ__OPT_INT)
+        number = (double)strtoll(value, &end, 10);
+    else
+        number = strtod(value, &end);
+    if (end == value || *end != '\0' || errno != 0 || !isfinite(number))
+        return fj_fail(err, FJ_BAD_CONFIG, "[%s] %s: '%s' is no %s", o->group, o->name, value,
+                       fj__option_type_name(o->type));
+    if (o->min <= o->max && (number < o->min || number > o->max))
+        return fj_fail(err, FJ_BAD_CONFIG, "[%s] %s: %s is not between %g and %g", o->group, o->name, value,
+                       o->min, o->max);
+    return FJ_OK;
+}
+
+fj_code fj__option_check(const fj__option *o, const char *value, fj_error **err)
+{
+    bool ignored;
+
+    switch (o->type) {
+    case FJ__OPT_INT:
+    case FJ__OPT_FLOAT:
+        return check_number(o, value, err);
+    case FJ__OPT_BOOL:
+        if (!fj__bool_parse(value, &ignored))
+            return fj_fail(err, FJ_BAD_CONFIG, "[%s] %s: '%s' is neither true nor false", o->group, o->name,
+                           value);
+        return FJ_OK;
+    case FJ__OPT_CHOICE:
+        if (!is_choice(o->choices, value))
+            return fj_fail(err, FJ_BAD_CONFIG, "[%s] %s: '%s' is none of: %s", o->group, o->name, value,
+                           o->choices);
+        return FJ_OK;
+    default:
+        return FJ_OK;
+    }
+}
+
+static void add(fj__buf *b, bool *ok, char *text)
+{
+    *ok = *ok && text != NULL && fj__buf_append(b, text, strlen(text));
+    fj__free(text);
+}
+
+char *fj__options_sample(void)
+{
+    fj__buf b = { 0 };
+    bool ok = true;
+    const char *group = "";
+
+    add(&b, &ok,
+        fj__strdup("# Every option of Fjord with its default.  Options of oslo.messaging keep their names.\n"));
+    for (size_t i = 0; i < fj__countof(table); i++) {
+        const fj__option *o = &table[i];
+        if (strcmp(group, o->group) != 0)
+            add(&b, &ok, fj__format("\n[%s]\n", o->group));
+        group = o->group;
+        add(&b, &ok,
+            fj__format("\n# %s (%s%s%s)\n", o->help, fj__option_type_name(o->type), o->unit ? ", " : "",
+                       o->unit ? o->unit : ""));
+        if (o->choices != NULL)
+            add(&b, &ok, fj__format("# One of: %s\n", o->choices));
+        if (o->deprecated != NULL)
+            add(&b, &ok, fj__format("# Older name: %s\n", o->deprecated));
+        add(&b, &ok, fj__format("#%s = %s\n", o->name, o->def != NULL ? o->def : "<unset>"));
+    }
+    ok = ok && fj__buf_append(&b, "", 1);
+    char *text = ok ? fj__strndup((const char *)fj__buf_data(&b), fj__buf_len(&b) - 1) : NULL;
+    fj__buf_fini(&b);
+    return text;
+}
