@@ -63,6 +63,7 @@ BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 PEER_SRC  := $(wildcard tests/interop/*.c)
+MOD_SRC   := $(wildcard tests/interop/module/*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 MAN       := $(wildcard docs/man/*.[1-8])
 CONF      := $(wildcard conf/*.conf)
@@ -75,8 +76,9 @@ EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
 BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 TESTS     := $(foreach t,$(TEST_SRC),$(BUILD)/tests/$(basename $(notdir $(t))))
 PEERS     := $(patsubst tests/interop/%.c,$(BUILD)/interop/%,$(PEER_SRC))
+MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(PEER_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(PEER_SRC) $(MOD_SRC) $(FUZZ_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -124,10 +126,11 @@ $(SHARED): $(call objects,$(LIB_SRC)) $(BUILD)/sources
 $(LINKS): $(SHARED)
 	$(Q)ln -sf $(notdir $<) $@
 
+# All of the library is in the command, so that the modules it loads find every public function in it.
 $(TOOL): $(call objects,$(TOOL_SRC)) $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $^ $(LIBS) -o $@
+	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $(filter %.o,$^) -Wl,--whole-archive $(STATIC) -Wl,--no-whole-archive $(LIBS) -o $@
 
 # The examples use the shared library, as programs of users do: they see the public API and nothing else.
 $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(call objects,$(EX_HELP)) $(SHARED) $(LINKS)
@@ -152,6 +155,11 @@ $(PEERS): $(BUILD)/interop/%: $(BUILD)/obj/tests/interop/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
+
+$(MODULES): $(BUILD)/interop/%.so: $(BUILD)/obj/tests/interop/module/%.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(ALLLDFLAGS) $^ -o $@
 
 $(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
@@ -178,7 +186,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(PEERS) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(PEERS) $(MODULES) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address
