@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/common.h"
+#include "base/alloc.h"
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum {
+    OPT_CONFIG = 256,
+    OPT_URL,
+    OPT_EXCHANGE,
+    OPT_JSON,
+    OPT_QUIET,
+    OPT_VERBOSE,
+    OPT_TIMEOUT,
+    OPT_NAMESPACE,
+    OPT_VERSION,
+    OPT_CONTEXT,
+    OPT_FANOUT,
+    OPT_COUNT,
+    OPT_SERVER,
+    OPT_EXECUTOR,
+    OPT_EXEC,
+    OPT_MODULE,
+    OPT_ECHO,
+    OPT_HELP
+};
+
+static const struct option options[] = {
+    { "config-file", required_argument, NULL, OPT_CONFIG },
+    { "url", required_argument, NULL, OPT_URL },
+    { "exchange", required_argument, NULL, OPT_EXCHANGE },
+    { "json", no_argument, NULL, OPT_JSON },
+    { "quiet", no_argument, NULL, OPT_QUIET },
+    { "verbose", no_argument, NULL, OPT_VERBOSE },
+    { "timeout", required_argument, NULL, OPT_TIMEOUT },
+    { "namespace", required_argument, NULL, OPT_NAMESPACE },
+    { "version", required_argument, NULL, OPT_VERSION },
+    { "context", required_argument, NULL, OPT_CONTEXT },
+    { "fanout", no_argument, NULL, OPT_FANOUT },
+    { "count", required_argument, NULL, OPT_COUNT },
+    { "server", required_argument, NULL, OPT_SERVER },
+    { "executor", required_argument, NULL, OPT_EXECUTOR },
+    { "exec", required_argument, NULL, OPT_EXEC },
+    { "module", required_argument, NULL, OPT_MODULE },
+    { "echo", no_argument, NULL, OPT_ECHO },
+    { "help", no_argument, NULL, OPT_HELP },
+    { NULL, 0, NULL, 0 },
+};
+
+/* The group an option belongs to. */
+static unsigned option_group(int option)
+{
+    switch (option) {
+    case OPT_TIMEOUT:
+        return TOOL_DEADLINE;
+    case OPT_NAMESPACE:
+    case OPT_VERSION:
+        return TOOL_METHOD;
+    case OPT_CONTEXT:
+        return TOOL_CONTEXT;
+    case OPT_FANOUT:
+    case OPT_COUNT:
+        return TOOL_CAST;
+    case OPT_SERVER:
+        return TOOL_SERVER;
+    case OPT_EXECUTOR:
+    case OPT_EXEC:
+    case OPT_MODULE:
+    case OPT_ECHO:
+        return TOOL_SERVE;
+    default:
+        return TOOL_COMMON;
+    }
+}
+
+static const char *option_name(int option)
+{
+    for (size_t i = 0; options[i].name != NULL; i++)
+        if (options[i].val == option)
+            return options[i].name;
+    return "?";
+}
+
+/* Take a URL out of argv: what `ps` shows holds no password from here on. */
+static int take_url(tool_opts *o, char *text)
+{
+    char *copy = fj__strdup(text);
+
+    memset(text, '*', strlen(text));
+    if (copy == NULL)
+        return tool_misuse(o, "out of memory");
+    if (o->url != NULL)
+        explicit_bzero(o->url, strlen(o->url));
+    fj__free(o->url);
+    o->url = copy;
+    return -1;
+}
+
+static int take_seconds(tool_opts *o, const char *text)
+{
+    char *end = NULL;
+
+    errno = 0;
+    o->timeout = strtod(text, &end);
+    if (errno != 0 || end == text || *end != '\0' || !isfinite(o->timeout) || o->timeout <= 0)
+        return tool_misuse(o, "--timeout takes seconds above 0, such as 2.5");
+    return -1;
+}
+
+static int take_count(tool_opts *o, const char *text)
+{
+    char *end = NULL;
+
+    errno = 0;
+    o->count = strtoul(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || *text == '-' || o->count == 0)
+        return tool_misuse(o, "--count takes a number above 0");
+    return -1;
+}
+
+static int take_context(tool_opts *o, const char *text)
+{
+    fj_error *err = NULL;
+
+    json_decref(o->context);
+    o->context = NULL;
+    if (fj_json_read(text, strlen(text), NULL, &o->context, &err) != FJ_OK) {
+        tool_misuse(o, "--context: %s", fj_error_text(err));
+        fj_error_free(err);
+        return TOOL_USAGE;
+    }
+    if (!json_is_object(o->context))
+        return tool_misuse(o, "--context takes a JSON object");
+    return -1;
+}
+
+static int take_config(tool_opts *o, const char *path)
+{
+    if (o->config_count == TOOL_CONFIG_FILES)
+        return tool_misuse(o, "at most %d times --config-file", TOOL_CONFIG_FILES);
+    o->config_files[o->config_count++] = path;
+    return -1;
+}
+
+/* The options that only set a field. */
+static void take_plain(tool_opts *o, int option, const char *value)
+{
+    switch (option) {
+    case OPT_EXCHANGE:
+        o->exchange = value;
+        break;
+    case OPT_JSON:
+        o->json = true;
+        break;
+    case OPT_QUIET:
+        o->quiet = true;
+        break;
+    case OPT_VERBOSE:
+        o->verbose++;
+        break;
+    case OPT_NAMESPACE:
+        o->ns = value;
+        break;
+    case OPT_VERSION:
+        o->version = value;
+        break;
+    case OPT_FANOUT:
+        o->fanout = true;
+        break;
+    case OPT_SERVER:
+        o->server = value;
+        break;
+    case OPT_EXECUTOR:
+        o->executor = value;
+        break;
+    case OPT_EXEC:
+        o->exec = value;
+        break;
+    case OPT_MODULE:
+        o->module = value;
+        break;
+    case OPT_ECHO:
+        o->echo = true;
+        break;
+    default:
+        break;
+    }
+}
+
+static int take(tool_opts *o, int option, char *value)
+{
+    switch (option) {
+    case OPT_CONFIG:
+        return take_config(o, value);
+    case OPT_URL:
+        return take_url(o, value);
+    case OPT_TIMEOUT:
+        return take_seconds(o, value);
+    case OPT_CONTEXT:
+        return take_context(o, value);
+    case OPT_COUNT:
+        return take_count(o, value);
+    default:
+        take_plain(o, option, value);
+        return -1;
+    }
+}
+
+static void set_log(const tool_opts *o)
+{
+    static const fj_log_level levels[] = { FJ_LOG_WARNING, FJ_LOG_INFO, FJ_LOG_DEBUG, FJ_LOG_TRACE };
+
+    if (o->verbose > 0)
+        fj_log_set_level(levels[o->verbose < 3 ? o->verbose : 3]);
+    else if (o->quiet)
+        fj_log_set_level(FJ_LOG_ERROR);
+}
+
+/* The option getopt stumbled over, without its value: that may be a secret. */
+static int bad_option(const tool_opts *o, char **argv)
+{
+    const char *word = argv[optind - 1];
+
+    return tool_misuse(o, "option %.*s is not understood, or lacks its value", (int)strcspn(word, "="), word);
+}
+
+int tool_parse(int argc, char **argv, unsigned allowed, tool_opts *ret)
+{
+    *ret = (tool_opts){ .command = argv[0], .count = 1 };
+    opterr = 0;
+    optind = 1;
+    for (;;) {
+        int option = getopt_long(argc, argv, ":", options, NULL), rc;
+        if (option == -1)
+            break;
+        if (option == OPT_HELP) {
+            puts("See `fjord --help` and fjord(1).");
+            return TOOL_DONE;
+        }
+        if (option == '?' || option == ':')
+            return bad_option(ret, argv);
+        rc = take(ret, option, optarg);
+        if (rc >= 0)
+            return rc;
+        if ((option_group(option) & (allowed | TOOL_COMMON)) == 0)
+            return tool_misuse(ret, "--%s has no meaning here", option_name(option));
+    }
+    ret->rest = argv + optind;
+    ret->rest_count = argc - optind;
+    set_log(ret);
+    return -1;
+}
+
+void tool_opts_fini(tool_opts *o)
+{
+    if (o->url != NULL)
+        explicit_bzero(o->url, strlen(o->url));
+    fj__free(o->url);
+    json_decref(o->context);
+    *o = (tool_opts){ .command = o->command };
+}
+
+int tool_misuse(const tool_opts *o, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fprintf(stderr, "fjord %s: ", o->command);
+    vfprintf(stderr, format, args);
+    fputs(" (fjord --help)\n", stderr);
+    va_end(args);
+    return TOOL_USAGE;
+}
+
+void tool_note(const tool_opts *o, const char *format, ...)
+{
+    va_list args;
+
+    if (o->quiet)
+        return;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+static int exit_code(fj_code code)
+{
+    switch (code) {
+    case FJ_OK:
+        return TOOL_DONE;
+    case FJ_TIMEOUT:
+        return TOOL_TIMEOUT;
+    case FJ_UNREACHABLE:
+    case FJ_LOST:
+    case FJ_UNDELIVERABLE:
+    case FJ_REFUSED:
+    case FJ_AUTH:
+    case FJ_ACCESS:
+    case FJ_NO_QUEUE:
+    case FJ_MISMATCH:
+    case FJ_PROTOCOL:
+        return TOOL_UNREACHABLE;
+    case FJ_BAD_ARGS:
+    case FJ_BAD_VALUE:
+    case FJ_NOT_FOUND:
+    case FJ_BAD_TARGET:
+    case FJ_BAD_URL:
+    case FJ_NO_DRIVER:
+    case FJ_NO_EXECUTOR:
+    case FJ_BAD_CONFIG:
+    case FJ_BAD_JSON:
+    case FJ_TOO_BIG:
+    case FJ_TOO_DEEP:
+        return TOOL_USAGE;
+    default:
+        return TOOL_REMOTE;
+    }
+}
+
+static void print_traceback(const fj_error *err)
+{
+    const json_t *lines = fj_error_traceback(err);
+
+    for (size_t i = 0; i < json_array_size(lines); i++) {
+        const char *line = json_string_value(json_array_get(lines, i));
+        if (line != NULL)
+            fprintf(stderr, "  %s%s", line, strchr(line, '\n') != NULL ? "" : "\n");
+    }
+}
+
+static void print_error_text(const tool_opts *o, const fj_error *err)
+{
+    const char *where = fj_error_where(err);
+    bool remote = fj_error_code(err) == FJ_REMOTE || fj_error_code(err) >= FJ_USER;
+
+    fprintf(stderr, "fjord %s: %s: ", o->command, fj_code_name(fj_error_code(err)));
+    if (remote)
+        fprintf(stderr, "%s.%s: ", fj_error_remote_module(err), fj_error_remote_class(err));
+    fprintf(stderr, "%s (%s%ssent: %s)\n", fj_error_text(err), where, *where != '\0' ? "; " : "",
+            fj_sent_name(fj_error_sent(err)));
+    if (o->verbose > 0)
+        print_traceback(err);
+}
+
+static json_t *error_object(const fj_error *err)
+{
+    json_t *o =
+        json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:b}", "code", fj_code_name(fj_error_code(err)),
+                  "number", (int)fj_error_code(err), "text", fj_error_text(err), "where", fj_error_where(err),
+                  "sent", fj_sent_name(fj_error_sent(err)), "class", fj_error_remote_class(err), "module",
+                  fj_error_remote_module(err), "retriable", fj_error_retriable(err));
+
+    if (o != NULL && fj_error_remote_args(err) != NULL)
+        json_object_set_new(o, "args", json_deep_copy(fj_error_remote_args(err)));
+    if (o != NULL && fj_error_remote_kwargs(err) != NULL)
+        json_object_set_new(o, "kwargs", json_deep_copy(fj_error_remote_kwargs(err)));
+    if (o != NULL && fj_error_traceback(err) != NULL)
+        json_object_set_new(o, "traceback", json_deep_copy(fj_error_traceback(err)));
+    return o;
+}
+
+static bool print_error_json(const fj_error *err)
+{
+    json_t *object = error_object(err);
+    char *text = NULL;
+    bool done = object != NULL && fj_json_write(object, NULL, &text, NULL, NULL) == FJ_OK;
+
+    if (done)
+        fprintf(stderr, "%s\n", text);
+    free(text);
+    json_decref(object);
+    return done;
+}
+
+int tool_fail(const tool_opts *o, fj_error *err)
+{
+    int rc = err != NULL ? exit_code(fj_error_code(err)) : TOOL_REMOTE;
+
+    if (!o->json || !print_error_json(err))
+        print_error_text(o, err);
+    fj_error_free(err);
+    return rc;
+}
+
+int tool_print(const tool_opts *o, const json_t *value)
+{
+    fj_error *err = NULL;
+    char *text = NULL;
+
+    if (fj_json_write(value, NULL, &text, NULL, &err) != FJ_OK)
+        return tool_fail(o, err);
+    puts(text);
+    free(text);
+    if (fflush(stdout) != 0) {
+        fj_fail(&err, FJ_SYSTEM, "standard output: %s", strerror(errno));
+        return tool_fail(o, err);
+    }
+    return TOOL_DONE;
+}
+
+fj_code tool_conf(const tool_opts *o, fj_conf **ret, fj_error **err)
+{
+    fj_conf *conf = fj_conf_new();
+    fj_code rc = FJ_OK;
+
+    if (conf == NULL)
+        return fj_fail(err, FJ_NOMEM, "out of memory");
+    for (size_t i = 0; rc == FJ_OK && i < o->config_count; i++)
+        rc = fj_conf_read(conf, o->config_files[i], err);
+    if (rc == FJ_OK)
+        *ret = conf;
+    else
+        fj_conf_free(conf);
+    return rc;
+}
+
+fj_code tool_open(tool_opts *o, fj_transport **ret, fj_error **err)
+{
+    const char *url = o->url != NULL ? o->url : getenv("FJORD_URL");
+    fj_conf *conf = NULL;
+    fj_code rc = tool_conf(o, &conf, err);
+
+    if (rc == FJ_OK)
+        rc = fj_transport_open(conf, url != NULL && *url != '\0' ? url : NULL, ret, err);
+    fj_conf_free(conf);
+    if (o->url != NULL)
+        explicit_bzero(o->url, strlen(o->url));
+    return rc;
+}
+
+void tool_target(const tool_opts *o, char *text, fj_target *ret)
+{
+    char *dot = strrchr(text, '.');
+
+    *ret = (fj_target)FJ_TARGET(.exchange = o->exchange, .topic = text, .server = o->server, .ns = o->ns,
+                                .version = o->version, .fanout = o->fanout);
+    if (o->server == NULL && dot != NULL && dot[1] != '\0') {
+        *dot = '\0';
+        ret->server = dot + 1;
+    }
+    if (ret->server != NULL && *ret->server == '\0')
+        ret->server = NULL; /* --server '': a topic with a dot, and no server */
+}
+
+/* One of key=text and key:=json into @p args. */
+static int take_arg(const tool_opts *o, const char *text, json_t *args)
+{
+    const char *eq = strchr(text, '=');
+    size_t key_n = eq != NULL ? (size_t)(eq - text) : 0;
+    bool is_json = key_n > 0 && text[key_n - 1] == ':';
+    json_t *value = NULL;
+    fj_error *err = NULL;
+    char *key;
+    int rc = -1;
+
+    key_n -= is_json ? 1 : 0;
+    if (key_n == 0)
+        return tool_misuse(o, "an argument is neither key=text nor key:=json: %.40s", text);
+    key = fj__strndup(text, key_n);
+    if (is_json && fj_json_read(eq + 1, strlen(eq + 1), NULL, &value, &err) != FJ_OK)
+        rc = tool_misuse(o, "%.*s: %s", (int)key_n, text, fj_error_text(err));
+    if (!is_json)
+        value = json_string(eq + 1);
+    if (rc < 0 && (key == NULL || json_object_set_new(args, key, value) != 0))
+        rc = tool_misuse(o, "%.*s is not valid UTF-8", (int)key_n, text);
+    fj_error_free(err);
+    fj__free(key);
+    return rc;
+}
+
+int tool_args(const tool_opts *o, int first, json_t **ret)
+{
+    json_t *args = json_object();
+    int rc = args != NULL ? -1 : tool_misuse(o, "out of memory");
+
+    for (int i = first; rc < 0 && i < o->rest_count; i++)
+        rc = take_arg(o, o->rest[i], args);
+    if (rc < 0)
+        *ret = args;
+    else
+        json_decref(args);
+    return rc;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_TOOLS_COMMON_H
+#define FJORD_TOOLS_COMMON_H
+/* What the subcommands of `fjord` share: options, arguments, the transport, and how errors end the program. */
+#include <fjord/fjord.h>
+#include <stdio.h>
+
+/** Exit codes. */
+enum { TOOL_DONE = 0, TOOL_REMOTE = 1, TOOL_USAGE = 2, TOOL_TIMEOUT = 3, TOOL_UNREACHABLE = 4 };
+
+/** Which options a subcommand takes. */
+enum {
+    TOOL_COMMON = 1 << 0,   /* --config-file --url --exchange --json --quiet --verbose */
+    TOOL_DEADLINE = 1 << 1, /* --timeout */
+    TOOL_METHOD = 1 << 2,   /* --namespace --version */
+    TOOL_CONTEXT = 1 << 3,  /* --context */
+    TOOL_CAST = 1 << 4,     /* --fanout --count */
+    TOOL_SERVER = 1 << 5,   /* --server */
+    TOOL_SERVE = 1 << 6     /* --executor --exec --module --echo */
+};
+
+#define TOOL_CONFIG_FILES 16
+
+typedef struct {
+    const char *command;
+    const char *config_files[TOOL_CONFIG_FILES];
+    size_t config_count;
+    char *url; /* owned: a secret */
+    const char *exchange, *ns, *version, *server;
+    const char *executor, *exec, *module;
+    json_t *context; /* owned */
+    double timeout;  /* seconds; 0: not given */
+    unsigned long count;
+    unsigned verbose;
+    bool json, quiet, fanout, echo;
+    char **rest; /* the arguments that are no options */
+    int rest_count;
+} tool_opts;
+
+/** One subcommand.  @return the exit code */
+typedef struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage; /* the line after "fjord " */
+} tool_command;
+
+int tool_call(int argc, char **argv);
+int tool_cast(int argc, char **argv);
+int tool_serve(int argc, char **argv);
+int tool_ping(int argc, char **argv);
+int tool_config(int argc, char **argv);
+int tool_version(int argc, char **argv);
+
+/** Read the options of argv[0] (the subcommand) on; a URL in argv is overwritten there at once.
+ *  @param ret give back with tool_opts_fini(), on failure too
+ *  @return -1 to go on; else the exit code (TOOL_DONE after --help) */
+int tool_parse(int argc, char **argv, unsigned allowed, tool_opts *ret);
+void tool_opts_fini(tool_opts *o);
+
+/** Say what is wrong with the command line.  @return TOOL_USAGE */
+int tool_misuse(const tool_opts *o, const char *format, ...) FJ_PRINTF(2, 3);
+/** Print @p err (takes) to standard error, as text or JSON.  @return the exit code of its code */
+int tool_fail(const tool_opts *o, fj_error *err);
+/** Print a value to standard output as one line of JSON.  @return the exit code */
+int tool_print(const tool_opts *o, const json_t *value);
+/** A remark to standard error, unless --quiet. */
+void tool_note(const tool_opts *o, const char *format, ...) FJ_PRINTF(2, 3);
+
+/** The configuration of --config-file.  @param ret gives */
+fj_code tool_conf(const tool_opts *o, fj_conf **ret, fj_error **err);
+/** The transport of --url, FJORD_URL or the configuration, in that order.  @param ret gives */
+fj_code tool_open(tool_opts *o, fj_transport **ret, fj_error **err);
+
+/** TOPIC.SERVER, split at its last dot in place unless --server was given, and the other parts of a target.
+ *  @param ret lends from @p o and @p text */
+void tool_target(const tool_opts *o, char *text, fj_target *ret);
+/** key=text and key:=json from the @p first of the rest on.  @param ret gives
+ *  @return -1 to go on; else the exit code */
+int tool_args(const tool_opts *o, int first, json_t **ret);
+
+/* exec.c: --exec */
+
+/** Run `sh -c program` with @p input on its standard input.
+ *  @param limit  when it is killed   @param ret gives the JSON value it wrote
+ *  @errors RAISED (RuntimeError) with its standard error as the text when it failed, BAD_JSON for other
+ *          output, TIMEOUT, SYSTEM, NOMEM   @blocks until it ends, or @p limit */
+fj_code tool_exec(const char *program, const json_t *input, fj_deadline limit, json_t **ret, fj_error **err);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fjord serve: a server whose methods are a program, a module, or an echo. */
+#include "base/alloc.h"
+#include "tools/common.h"
+#include <dlfcn.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SERVER_NAME_MAX 256
+
+/* What every method of --exec gets from fj_request_data(). */
+typedef struct {
+    const char *program;
+    double timeout;
+} exec_data;
+
+static fj_code echo(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req;
+    (void)err;
+    *ret = json_incref(args);
+    return FJ_OK;
+}
+
+static fj_code run_program(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    const exec_data *d = fj_request_data(req);
+    json_t *context = json_deep_copy(fj_request_context(req));
+    json_t *input =
+        json_pack("{s:s, s:s?, s:s, s:O, s:o}", "method", fj_request_method(req), "namespace",
+                  fj_request_ns(req), "version", fj_request_version(req), "args", args, "context", context);
+    fj_code rc;
+
+    if (input == NULL)
+        return fj_fail(err, FJ_NOMEM, "out of memory");
+    rc = tool_exec(d->program, input, d->timeout > 0 ? fj_in_seconds(d->timeout) : fj_never(), ret, err);
+    json_decref(input);
+    return rc;
+}
+
+/* A method named "*" takes whatever no other method takes. */
+static const fj_method echo_methods[] = { FJ_METHOD("*", FJ_PLAIN, echo) };
+static const fj_method exec_methods[] = { FJ_METHOD("*", FJ_PLAIN, run_program) };
+
+/* Take the endpoints of a module into @p server.  The module stays loaded: its code may still run at exit. */
+static fj_code add_module(fj_server *server, const char *path, fj_error **err)
+{
+    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const fj_endpoint *const *const *symbol;
+    fj_code rc = FJ_OK;
+
+    if (module == NULL)
+        return fj_fail(err, FJ_NOT_FOUND, "%s", dlerror());
+    symbol = dlsym(module, "fj_module_endpoints");
+    if (symbol == NULL || *symbol == NULL)
+        return fj_fail(err, FJ_NOT_FOUND, "%s has no fj_module_endpoints", path);
+    for (const fj_endpoint *const *e = *symbol; rc == FJ_OK && *e != NULL; e++)
+        rc = fj_server_add(server, *e, NULL, err);
+    return rc;
+}
+
+static fj_code serve_until_told(const tool_opts *o, fj_server *server, const fj_target *target, fj_error **err)
+{
+    fj_code rc = fj_server_start(server, err);
+
+    if (rc != FJ_OK)
+        return rc;
+    if (o->json)
+        tool_note(o, "{\"ready\": true, \"topic\": \"%s\", \"server\": \"%s\", \"executor\": \"%s\"}",
+                  target->topic, target->server, fj_server_executor(server));
+    else
+        tool_note(o, "fjord serve: ready, topic %s, server %s, executor %s", target->topic, target->server,
+                  fj_server_executor(server));
+    return fj_run(err);
+}
+
+static fj_code serve(tool_opts *o, const char *server_name, fj_error **err)
+{
+    fj_endpoint endpoint = FJ_ENDPOINT(o->ns, o->version, echo_methods);
+    exec_data data = { o->exec, o->timeout };
+    fj_server_opts opts = FJ_SERVER_OPTS_INIT;
+    fj_target target = FJ_TARGET(.exchange = o->exchange, .topic = o->rest[0], .server = server_name);
+    fj_transport *transport = NULL;
+    fj_server *server = NULL;
+    fj_code rc = tool_open(o, &transport, err);
+
+    opts.executor = o->executor;
+    if (o->exec != NULL)
+        endpoint.methods = exec_methods;
+    if (rc == FJ_OK)
+        rc = fj_server_new(transport, &target, &opts, &server, err);
+    if (rc == FJ_OK)
+        rc = o->module != NULL ? add_module(server, o->module, err)
+                               : fj_server_add(server, &endpoint, &data, err);
+    if (rc == FJ_OK)
+        rc = serve_until_told(o, server, &target, err);
+    fj_server_free(server);
+    fj_transport_free(transport);
+    return rc;
+}
+
+int tool_serve(int argc, char **argv)
+{
+    char host[SERVER_NAME_MAX] = "";
+    fj_error *err = NULL;
+    tool_opts o;
+    int rc = tool_parse(argc, argv, TOOL_DEADLINE | TOOL_METHOD | TOOL_SERVER | TOOL_SERVE, &o);
+
+    if (rc < 0 && o.rest_count != 1)
+        rc = tool_misuse(&o, "one TOPIC is needed");
+    if (rc < 0 && (o.exec != NULL) + (o.module != NULL) + (o.echo ? 1 : 0) != 1)
+        rc = tool_misuse(&o, "one of --exec, --module and --echo is needed");
+    if (rc < 0 && o.server == NULL && (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0'))
+        rc = tool_misuse(&o, "this host has no name: --server is needed");
+    if (rc < 0)
+        rc = serve(&o, o.server != NULL ? o.server : host, &err) == FJ_OK ? TOOL_DONE : tool_fail(&o, err);
+    tool_opts_fini(&o);
+    return rc;
+}
