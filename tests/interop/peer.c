@@ -111,6 +111,13 @@ static fj_code slow(fj_request *req, json_t *args, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
+/* Says that it runs, then never ends in any test's time. */
+static fj_code hang(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    remember(json_pack("[s, s]", (const char *)fj_request_data(req), "hangs"));
+    return slow(req, args, ret, err);
+}
+
 static fj_code odd(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
     static const char text[] = "{\"nan\": NaN, \"inf\": -Infinity, \"big\": 9223372036854775808}";
@@ -153,6 +160,7 @@ static const fj_method plain_methods[] = {
     FJ_METHOD("nothing", FJ_PLAIN, nothing), FJ_METHOD("fail", FJ_PLAIN, fail),
     FJ_METHOD("foreign", FJ_PLAIN, foreign), FJ_METHOD_FLAGS("expected", FJ_PLAIN, expected, FJ_EXPECTED),
     FJ_METHOD("context", FJ_PLAIN, context), FJ_METHOD("slow", FJ_PLAIN, slow),
+    FJ_METHOD("hang", FJ_PLAIN, hang),
     FJ_METHOD("odd", FJ_PLAIN, odd),         FJ_METHOD("note", FJ_PLAIN, note),
     FJ_METHOD("who", FJ_PLAIN, who),         FJ_METHOD("_private", FJ_PLAIN, who),
 };

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the groups of interop tests named on the command line, or all."""
+import sys
+
+import harness
+from edge import edge
+from faults import faults
+from matrix import matrix
+from tool import tool
+from topology import topology
+
+GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults, "tool": tool}
+
+suite = harness.Suite()
+for name in sys.argv[1:] or GROUPS:
+    with suite.case(f"the group {name} runs to its end", 500):
+        GROUPS[name](suite)
+harness.main_exit(suite)
