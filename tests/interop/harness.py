@@ -15,6 +15,7 @@ import urllib.parse
 
 import oslo_messaging
 from oslo_config import cfg
+from oslo_messaging.rpc import dispatcher
 
 logging.disable(logging.CRITICAL)
 
@@ -271,9 +272,10 @@ class PythonPeer:
 
     def __init__(self, at=None, conf=(), executor=None):
         oslo_messaging.set_transport_defaults("openstack")
-        self.conf = cfg.CONF
+        self.conf = cfg.CONF  # ping is asked of this one, whatever the transport's is
         self.transport = oslo_messaging.get_rpc_transport(self.conf, at or URL)
-        oslo_messaging.server  # noqa: B018: registers rpc_ping_enabled
+        self.conf.register_opts(dispatcher._dispatcher_opts)
+        self.conf.set_override("rpc_ping_enabled", True)
         self.servers = {}
         self.items, self.more = [], threading.Condition()
 
@@ -283,7 +285,6 @@ class PythonPeer:
             self.more.notify_all()
 
     def serve(self, topic, server, **more):
-        self.conf.set_override("rpc_ping_enabled", True)
         target = oslo_messaging.Target(topic=topic, server=server, **more)
         s = oslo_messaging.get_rpc_server(self.transport, target, [Plain(self, server), Ns1(), Ns2()],
                                           executor="threading",
