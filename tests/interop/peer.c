@@ -160,9 +160,9 @@ static const fj_method plain_methods[] = {
     FJ_METHOD("nothing", FJ_PLAIN, nothing), FJ_METHOD("fail", FJ_PLAIN, fail),
     FJ_METHOD("foreign", FJ_PLAIN, foreign), FJ_METHOD_FLAGS("expected", FJ_PLAIN, expected, FJ_EXPECTED),
     FJ_METHOD("context", FJ_PLAIN, context), FJ_METHOD("slow", FJ_PLAIN, slow),
-    FJ_METHOD("hang", FJ_PLAIN, hang),
-    FJ_METHOD("odd", FJ_PLAIN, odd),         FJ_METHOD("note", FJ_PLAIN, note),
-    FJ_METHOD("who", FJ_PLAIN, who),         FJ_METHOD("_private", FJ_PLAIN, who),
+    FJ_METHOD("hang", FJ_PLAIN, hang),       FJ_METHOD("odd", FJ_PLAIN, odd),
+    FJ_METHOD("note", FJ_PLAIN, note),       FJ_METHOD("who", FJ_PLAIN, who),
+    FJ_METHOD("_private", FJ_PLAIN, who),
 };
 static const fj_method ns1_methods[] = { FJ_METHOD("hello", FJ_PLAIN, hello) };
 static const fj_method ns2_methods[] = { FJ_METHOD("hello", FJ_PLAIN, hello2) };

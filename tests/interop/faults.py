@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong between client, broker and server, each with its deadline."""
+import contextlib
+import socket
+import threading
+import time
+
+import amqp
+
+from harness import CPeer, broker_address, ctl, same, until, url, within
+
+
+def one_call(at, timeout=2.0):
+    peer = CPeer(at)
+    try:
+        began = time.monotonic()
+        outcome = peer.call("it-faults", "who", timeout=timeout)
+        within(timeout, began)
+        return outcome
+    finally:
+        peer.kill()
+
+
+def expect_code(outcome, codes, sent="no"):
+    if outcome.code not in codes:
+        raise AssertionError(f"wanted one of {codes}, got {outcome!r}")
+    same(outcome.sent, sent, "sent")
+
+
+@contextlib.contextmanager
+def listener(talk):
+    """A port of the loopback interface where `talk` is what serves."""
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        s.settimeout(0.1)
+        over = threading.Event()
+
+        def accept():
+            open_ones = []
+            while not over.is_set():
+                with contextlib.suppress(OSError):
+                    open_ones.append(s.accept()[0])
+                    talk(open_ones[-1])
+            for c in open_ones:
+                c.close()
+
+        t = threading.Thread(target=accept)
+        t.start()
+        try:
+            yield s.getsockname()[1]
+        finally:
+            over.set()
+            t.join()
+
+
+def http(connection):
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    connection.shutdown(socket.SHUT_WR)
+
+
+def rubbish(connection):
+    connection.sendall(b"\xce" * 70000)
+
+
+def silence(_connection):
+    pass
+
+
+def no_connection(suite):
+    with suite.case("faults: a wrong password is AUTH, and not shown"):
+        outcome = one_call(url(password="not-the-password"))
+        expect_code(outcome, ["AUTH"])
+        same("not-the-password" in outcome.text + outcome.where, False, "the password is shown")
+    with suite.case("faults: an unknown vhost is refused and named"):
+        outcome = one_call(url("nowhere"))
+        expect_code(outcome, ["ACCESS", "AUTH", "NOT_FOUND", "UNREACHABLE"])
+        same("nowhere" in outcome.text + outcome.where, True, "the vhost is named")
+    with suite.case("faults: a port where nobody listens is UNREACHABLE"):
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            port = s.getsockname()[1]
+        expect_code(one_call(url(port=port)), ["UNREACHABLE"])
+    for name, talk in (("an HTTP server", http), ("a peer that sends rubbish", rubbish), ("a silent peer", silence)):
+        with suite.case(f"faults: {name} on the port is UNREACHABLE, by the deadline"):
+            with listener(talk) as port:
+                expect_code(one_call(url(port=port)), ["UNREACHABLE", "PROTOCOL"])
+
+
+def mismatch(suite):
+    ctl("add_vhost", "mismatch")
+    ctl("set_permissions", "-p", "mismatch", "guest", ".*", ".*", ".*")
+    host, port, user, password = broker_address()
+    with amqp.Connection(host=f"{host}:{port}", userid=user, password=password, virtual_host="mismatch") as c:
+        c.connect()
+        c.channel().exchange_declare("openstack", "topic", durable=True, auto_delete=False)
+    with suite.case("faults: an exchange declared durable by another is MISMATCH for a server"):
+        peer = CPeer(url("mismatch"))
+        answer = peer.ask({"do": "serve", "topic": "it-mm", "server": "one"}, 35)
+        peer.kill()
+        same((answer["ok"], answer.get("code")), (False, "MISMATCH"))
+        same("openstack" in answer["text"] + answer["where"], True, "the exchange is named")
+    ctl("delete_vhost", "mismatch")
+
+
+def nobody(suite):
+    with suite.case("faults: a call that nobody takes ends by its deadline"):
+        outcome = one_call(url(), 1.0)
+        outcome.expect_failure("MessagingTimeout", code="TIMEOUT")
+    with suite.case("faults: a mandatory call that nobody takes is UNDELIVERABLE at once"):
+        peer = CPeer()
+        began = time.monotonic()
+        outcome = peer.call("it-nobody", "who", timeout=10, mandatory=True)
+        peer.kill()
+        same(outcome.code, "UNDELIVERABLE")
+        within(2, began)
+
+
+def recovery(suite):
+    server, client = CPeer(executor="threading"), CPeer()
+    server.serve("it-faults", "one")
+
+    def works():
+        return client.call("it-faults", "who", timeout=2).result == "one"
+
+    with suite.case("faults: a server whose queue is deleted consumes again"):
+        until(works)
+        ctl("delete_queue", "it-faults")
+        until(works, 15)
+    with suite.case("faults: client and server come back after the broker closed their connections"):
+        ctl("close_all_connections", "test")
+        until(works, 20)
+    with suite.case("faults: server and client end cleanly after recovery"):
+        client.close()
+        server.close()
+
+
+def killed(suite):
+    with suite.case("faults: a server killed in a call lets the caller end with TIMEOUT, sent = yes"):
+        server, client = CPeer(executor="threading"), CPeer()
+        server.serve("it-killed", "one")
+        outcome = []
+        began = time.monotonic()
+        t = threading.Thread(target=lambda: outcome.append(
+            client.call("it-killed", "hang", {"seconds": 60}, timeout=3)))
+        t.start()
+        same(server.seen(1), [["one", "hangs"]])
+        server.kill()
+        t.join(10)
+        within(3, began)
+        outcome[0].expect_failure("MessagingTimeout", code="TIMEOUT", sent="yes")
+        client.close()
+
+
+def faults(suite):
+    for group in (no_connection, mismatch, nobody, recovery, killed):
+        group(suite)

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A module for `fjord serve --module`. */
+#include <fjord/fjord.h>
+
+static fj_code twice(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    const json_t *x = json_object_get(args, "x");
+
+    (void)req;
+    if (!json_is_integer(x))
+        return fj_fail(err, FJ_BAD_ARGS, "twice needs an integer x");
+    *ret = json_integer(2 * json_integer_value(x));
+    return FJ_OK;
+}
+
+static const fj_method methods[] = { FJ_METHOD("twice", FJ_PLAIN, twice) };
+static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
+static const fj_endpoint *const endpoints[] = { &endpoint, NULL };
+
+FJ_API const fj_endpoint *const *fj_module_endpoints;
+const fj_endpoint *const *fj_module_endpoints = endpoints;
