@@ -22,7 +22,7 @@ logging.disable(logging.CRITICAL)
 URL = os.environ["FJ_TEST_URL"]
 RABBIT = os.environ["FJ_TEST_RABBIT"]
 BUILD = os.environ.get("BUILD", "build")
-PEER = os.path.join(BUILD, "tests", "peer")
+PEER = os.path.join(BUILD, "interop", "peer")
 FJORD = os.path.join(BUILD, "bin", "fjord")
 CASE_LIMIT = 40  # seconds a case
 

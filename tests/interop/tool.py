@@ -76,7 +76,7 @@ def usage(suite):
 
 def configuration(suite):
     with suite.case("tool: the sample configuration passes its own check"):
-        path = os.path.join(BUILD, "tests", "sample.conf")
+        path = os.path.join(BUILD, "interop", "sample.conf")
         done = fjord("config", "sample")
         expect(done, 0)
         same("transport_url" in done.stdout and "[fjord]" in done.stdout, True, "the sample has its options")
@@ -181,7 +181,7 @@ def serves(suite):
             peer.call("it-exec", "m").expect(1)
             within(0, began, 3)
     with suite.case("tool: serve --module serves a module's endpoints"):
-        with serving("it-module", "--server", "one", "--module", os.path.abspath(f"{BUILD}/tests/module.so")):
+        with serving("it-module", "--server", "one", "--module", os.path.abspath(f"{BUILD}/interop/twice.so")):
             peer.call("it-module", "twice", {"x": 21}).expect(42)
             peer.call("it-module", "twice").expect_failure("TypeError", "twice needs")
     with suite.case("tool: a module without endpoints is a usage error"):
