@@ -82,8 +82,8 @@ int tool_args(const tool_opts *o, int first, json_t **ret);
 
 /** Run `sh -c program` with @p input on its standard input.
  *  @param limit  when it is killed   @param ret gives the JSON value it wrote
- *  @errors RAISED (RuntimeError) with its standard error as the text when it failed, BAD_JSON for other
- *          output, TIMEOUT, SYSTEM, NOMEM   @blocks until it ends, or @p limit */
+ *  @errors RAISED (RuntimeError) with its standard error as the text when it failed or was
+ *          killed, BAD_JSON for other output, SYSTEM, NOMEM   @blocks until it ends, or @p limit */
 fj_code tool_exec(const char *program, const json_t *input, fj_deadline limit, json_t **ret, fj_error **err);
 
 #endif

@@ -196,7 +196,8 @@ static fj_code outcome(child *c, int status, json_t **ret, fj_error **err)
     fj_code rc;
 
     if (c->expired)
-        return fj_fail(err, FJ_TIMEOUT, "the program was killed: it did not end in time (--timeout)");
+        return fj_raise(err, "builtins", "RuntimeError", NULL,
+                        "the program was killed: it did not end in time (--timeout)");
     if (c->too_big)
         return fj_fail(err, FJ_TOO_BIG, "the program was killed: it wrote more than %zu bytes", OUTPUT_MAX);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {

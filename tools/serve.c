@@ -59,18 +59,30 @@ static fj_code add_module(fj_server *server, const char *path, fj_error **err)
     return rc;
 }
 
+/* The one line that tells scripts, and who looks on, that messages are taken. */
+static void say_ready(const tool_opts *o, const fj_server *server, const fj_target *target)
+{
+    const char *executor = fj_server_executor(server);
+    json_t *line = json_pack("{s:b, s:s, s:s, s:s}", "ready", 1, "topic", target->topic, "server",
+                             target->server, "executor", executor);
+    char *text = NULL;
+
+    if (!o->json)
+        tool_note(o, "fjord serve: ready, topic %s, server %s, executor %s", target->topic, target->server,
+                  executor);
+    else if (line != NULL && fj_json_write(line, NULL, &text, NULL, NULL) == FJ_OK)
+        tool_note(o, "%s", text);
+    free(text);
+    json_decref(line);
+}
+
 static fj_code serve_until_told(const tool_opts *o, fj_server *server, const fj_target *target, fj_error **err)
 {
     fj_code rc = fj_server_start(server, err);
 
     if (rc != FJ_OK)
         return rc;
-    if (o->json)
-        tool_note(o, "{\"ready\": true, \"topic\": \"%s\", \"server\": \"%s\", \"executor\": \"%s\"}",
-                  target->topic, target->server, fj_server_executor(server));
-    else
-        tool_note(o, "fjord serve: ready, topic %s, server %s, executor %s", target->topic, target->server,
-                  fj_server_executor(server));
+    say_ready(o, server, target);
     return fj_run(err);
 }
 
