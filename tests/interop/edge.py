@@ -45,6 +45,7 @@ class Raw:
     def send(self, body, properties=None):
         """Publish, then a good call; the answers to the first, once the second is answered."""
         good = self.request()
+        self.good = good["_msg_id"]
         self.replies = []
         self.publish(body, properties)
         self.publish(envelope(good))
