@@ -276,11 +276,12 @@ static const fj_method *method_for(const fj_dispatcher *d, const fj_endpoint *e,
 }
 
 /* The endpoints in their order: the first that takes namespace and version, has the method and may give it; if
- * none has, the first of them with a method for all names. */
-static fj_code choose(const fj_dispatcher *d, const struct wanted *w, const struct entry **ret_entry,
-                      const fj_method **ret_method, fj_error **err)
+ * none has, the first of them with a method for all names.
+ * @return the method, or NULL and a failure */
+static const fj_method *choose(const fj_dispatcher *d, const struct wanted *w, const struct entry **ret_entry,
+                               fj_error **err)
 {
-    const struct entry *entry, *fallback_entry = NULL;
+    const struct entry *entry;
     const fj_method *m, *fallback = NULL;
     bool found_compatible = false;
 
@@ -289,29 +290,27 @@ static fj_code choose(const fj_dispatcher *d, const struct wanted *w, const stru
         if (!ns_fits(entry->endpoint, w))
             continue;
         if (!version_fits(entry->endpoint, w, &bad)) {
-            if (bad != NULL)
-                return fj_error_move(bad, err);
-            continue;
+            if (bad == NULL)
+                continue;
+            (void)fj_error_move(bad, err);
+            return NULL;
         }
         found_compatible = true;
-        if (!json_is_string(w->method))
-            return fj_fail(err, FJ_BAD_ARGS, "attribute name must be string, not '%s'",
-                           w->method != NULL ? python_type(w->method) : "NoneType");
-        m = method_for(d, entry->endpoint, w, false);
-        if (m != NULL) {
+        if (!json_is_string(w->method)) {
+            (void)fj_fail(err, FJ_BAD_ARGS, "attribute name must be string, not '%s'",
+                          w->method != NULL ? python_type(w->method) : "NoneType");
+            return NULL;
+        }
+        if ((m = method_for(d, entry->endpoint, w, false)) != NULL) {
             *ret_entry = entry;
-            *ret_method = m;
-            return FJ_OK;
+            return m;
         }
         if (fallback == NULL && (fallback = method_for(d, entry->endpoint, w, true)) != NULL)
-            fallback_entry = entry;
+            *ret_entry = entry;
     }
-    if (fallback != NULL) {
-        *ret_entry = fallback_entry;
-        *ret_method = fallback;
-        return FJ_OK;
-    }
-    return none_fits(w, found_compatible, err);
+    if (fallback == NULL)
+        (void)none_fits(w, found_compatible, err);
+    return fallback;
 }
 
 static fj_code check_args(const json_t *message, fj_error **err)
@@ -348,14 +347,11 @@ fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_f
     struct wanted w = { method, json_object_get(in->message, "namespace"),
                         json_object_get(in->message, "version"), plain_text(method) };
     const struct entry *entry = NULL;
-    const fj_method *chosen = NULL;
     fj_error *failure = NULL;
 
     *ret = NULL;
-    fj_code code = choose(d, &w, &entry, &chosen, &failure);
-    if (code == FJ_OK)
-        code = check_args(in->message, &failure);
-    if (code != FJ_OK) {
+    const fj_method *chosen = choose(d, &w, &entry, &failure);
+    if (chosen == NULL || check_args(in->message, &failure) != FJ_OK) {
         refuse(in, &w, failure);
         return FJ_OK;
     }

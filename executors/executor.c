@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The executors there are: built in, or loaded from the plug-in folder and kept for ever. */
-#include <fjord/executor.h>
+#include "executors/executor.h"
 
 #include "base/alloc.h"
 #include "executors/blocking.h"
@@ -98,7 +98,7 @@ static fj_code load(const char *name, char *path, const fj_executor_ops **ret, f
     return FJ_OK;
 }
 
-static fj_code find_plugin(const char *dir, const char *name, const fj_executor_ops **ret, fj_error **err)
+fj_code fj__executor_load(const char *dir, const char *name, const fj_executor_ops **ret, fj_error **err)
 {
     char *path = fj__format("%s/%s.so", dir, name);
     if (path == NULL)
@@ -132,5 +132,5 @@ fj_code fj_executor_find(const fj_conf *conf, const char *name, const fj_executo
     const char *dir = conf != NULL ? fj_conf_str(conf, "fjord", "plugin_dir") : NULL;
     if (dir == NULL || dir[0] == '\0' || name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL)
         return unknown(name, "", err);
-    return find_plugin(dir, name, ret, err);
+    return fj__executor_load(dir, name, ret, err);
 }

@@ -3,12 +3,14 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "executors/event.h"
+#include "executors/executor.h"
 #include "tests/support/mock_listener.h"
 
 #include <check.h>
 #include <fjord/executor.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const names[] = { "blocking", "threading" };
 enum { EXECUTORS = sizeof names / sizeof names[0] };
@@ -565,6 +567,86 @@ START_TEST(an_unknown_name_is_answered_with_those_there_are)
 }
 END_TEST
 
+/* Compile `source` to <dir>/<name>.so. */
+static void build_plugin(const char *dir, const char *name, const char *source)
+{
+    const char *cc = getenv("CC");
+    char *file = fj__format("%s/%s.c", dir, name);
+    char *command =
+        fj__format("%s -shared -fPIC -D_GNU_SOURCE -Ibase -Iruntime -Itransports -Idispatcher -Iexecutors "
+                   "-o %s/%s.so %s",
+                   cc != NULL && cc[0] != '\0' ? cc : "cc", dir, name, file);
+    FILE *out = fopen(file, "w");
+
+    ck_assert_ptr_nonnull(out);
+    ck_assert(fputs(source, out) >= 0 && fclose(out) == 0);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_int_eq(unlink(file), 0);
+    fj__free(file);
+    fj__free(command);
+}
+
+static const char good_plugin[] =
+    "#include <fjord/executor.h>\n"
+    "static fj_code create(const fj_conf *c, const fj_executor_opts *o, fj_executor **r, fj_error **e)\n"
+    "{ (void)c; (void)o; (void)r; (void)e; return FJ_UNSUPPORTED; }\n"
+    "static fj_code start(fj_executor *x, fj_listener *l, fj_dispatcher *d, fj_error **e)\n"
+    "{ (void)x; (void)l; (void)d; (void)e; return FJ_OK; }\n"
+    "static fj_code submit(fj_executor *x, void (*j)(void *), void *u, fj_error **e)\n"
+    "{ (void)x; (void)j; (void)u; (void)e; return FJ_OK; }\n"
+    "static fj_code invoke(void *u, fj_request *q, json_t *a, json_t **r, fj_error **e)\n"
+    "{ (void)u; (void)q; (void)a; (void)r; (void)e; return FJ_OK; }\n"
+    "static void none(fj_executor *x) { (void)x; }\n"
+    "static fj_code stop(fj_executor *x, fj_deadline b, fj_error **e) { (void)x; (void)b; (void)e; return "
+    "FJ_OK; }\n"
+    "static unsigned running(const fj_executor *x, unsigned *n) { (void)x; (void)n; return 0; }\n"
+    "#ifndef ABI\n#define ABI FJ_EXECUTOR_ABI\n#endif\n"
+    "static const fj_executor_ops ops = { .abi = ABI, .size = sizeof ops, .name = \"mine\", .create = create,\n"
+    "    .start = start, .submit = submit, .invoke = invoke, .close = none, .stop = stop, .abort = none,\n"
+    "    .free = none, .running = running };\n"
+    "__attribute__((visibility(\"default\"))) const fj_executor_ops *fj_executor_plugin(void) { return &ops; "
+    "}\n";
+
+static void refused_plugin(const char *dir, const char *name)
+{
+    const fj_executor_ops *ops = NULL;
+    fj_error *err = NULL;
+
+    ck_assert_int_eq(fj__executor_load(dir, name, &ops, &err), FJ_NO_EXECUTOR);
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), name));
+    ck_assert_ptr_null(ops);
+    fj_error_free(err);
+}
+
+START_TEST(plug_ins_are_loaded_once_and_checked)
+{
+    char dir[] = "/tmp/fjord-plugins-XXXXXX";
+    const fj_executor_ops *first = NULL, *again = NULL;
+    char *other = fj__format("#define ABI (FJ_EXECUTOR_ABI + 1)\n%s", good_plugin);
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    build_plugin(dir, "mine", good_plugin);
+    build_plugin(dir, "other", other);
+    build_plugin(dir, "empty", "int nothing;\n");
+    ck_assert_int_eq(fj__executor_load(dir, "mine", &first, NULL), FJ_OK);
+    ck_assert_str_eq(first->name, "mine");
+    ck_assert_int_eq(fj__executor_load(dir, "mine", &again, NULL), FJ_OK);
+    ck_assert_ptr_eq(first, again);
+    refused_plugin(dir, "other");
+    refused_plugin(dir, "empty");
+    refused_plugin(dir, "absent");
+
+    static const char *const left[] = { "mine", "other", "empty" };
+    for (size_t i = 0; i < fj__countof(left); i++) {
+        char *path = fj__format("%s/%s.so", dir, left[i]);
+        ck_assert_int_eq(unlink(path), 0);
+        fj__free(path);
+    }
+    ck_assert_int_eq(rmdir(dir), 0);
+    fj__free(other);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("executor");
@@ -591,6 +673,7 @@ int main(void)
     tcase_add_test(tc, a_step_processes_one_message_or_says_why_not);
     tcase_add_test(tc, executors_are_found_by_name_and_alias);
     tcase_add_test(tc, an_unknown_name_is_answered_with_those_there_are);
+    tcase_add_test(tc, plug_ins_are_loaded_once_and_checked);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
