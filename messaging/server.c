@@ -245,12 +245,14 @@ static fj_code settle_opts(fj_server *s, fj_error **err)
 {
     const fj_conf *conf = s->transport->conf;
     const char *name = s->opts.executor != NULL ? s->opts.executor : fj_conf_str(conf, "fjord", "executor");
-    fj_code code = fj_executor_find(conf, name != NULL ? name : "blocking", &s->kind, err);
+    fj_code code = fj_executor_find(conf, name != NULL ? name : "threading", &s->kind, err);
 
     if (code != FJ_OK)
         return code;
     s->opts.executor = NULL;
-    double pool = fj__conf_number(conf, "fjord", "executor_pool_size", 64);
+    double pool = fj__conf_number(conf, "fjord", "executor_pool_size", 0);
+    if (!(pool >= 1))
+        pool = fj__conf_number(conf, "DEFAULT", "executor_thread_pool_size", 64);
     s->slots = s->opts.slots != 0 ? s->opts.slots : pool >= 1 && pool < 1e6 ? (unsigned)pool : 64;
     if (s->kind->max_slots != 0 && s->slots > s->kind->max_slots)
         s->slots = s->kind->max_slots;
@@ -423,7 +425,7 @@ bool fj__server_runs(fj_server *s)
 
 double fj__server_drain(const fj_server *s)
 {
-    return fj__conf_number(s->transport->conf, "fjord", "drain", 30);
+    return fj__conf_number(s->transport->conf, "fjord", "drain", 60);
 }
 
 void fj__server_watch(fj_server *s, fj_watch *ret)
