@@ -62,7 +62,7 @@ EX_HELP   := $(wildcard examples/calc.c)
 BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
-PEER_SRC  := $(wildcard tests/interop/*.c)
+PEER_SRC  := $(wildcard tests/interop/*.c tests/fuzz/*_echo.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 MAN       := $(wildcard docs/man/*.[1-8])
@@ -75,7 +75,7 @@ TOOL      := $(if $(TOOL_SRC),$(BUILD)/bin/fjord)
 EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
 BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 TESTS     := $(foreach t,$(TEST_SRC),$(BUILD)/tests/$(basename $(notdir $(t))))
-PEERS     := $(patsubst tests/interop/%.c,$(BUILD)/interop/%,$(PEER_SRC))
+PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p))))
 MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
 ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(PEER_SRC) $(MOD_SRC) $(FUZZ_SRC)
@@ -151,10 +151,13 @@ $(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(SUPPORT)) $(STA
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
 
-$(PEERS): $(BUILD)/interop/%: $(BUILD)/obj/tests/interop/%.o $(STATIC)
-	@mkdir -p $(@D)
-	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
+define peer_rule
+$(BUILD)/interop/$(basename $(notdir $(1))): $(call objects,$(1)) $(STATIC)
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(ALLLDFLAGS) $$^ $$(LIBS) -o $$@
+endef
+$(foreach p,$(PEER_SRC),$(eval $(call peer_rule,$(p))))
 
 $(MODULES): $(BUILD)/interop/%.so: $(BUILD)/obj/tests/interop/module/%.o
 	@mkdir -p $(@D)
