@@ -78,7 +78,10 @@ def no_connection(suite):
         with socket.create_server(("127.0.0.1", 0)) as s:
             port = s.getsockname()[1]
         expect_code(one_call(url(port=port)), ["UNREACHABLE"])
-    for name, talk in (("an HTTP server", http), ("a peer that sends rubbish", rubbish), ("a silent peer", silence)):
+    with suite.case("faults: a silent peer on the port ends the call by its deadline, unsent"):
+        with listener(silence) as port:
+            expect_code(one_call(url(port=port)), ["UNREACHABLE", "TIMEOUT"])
+    for name, talk in (("an HTTP server", http), ("a peer that sends rubbish", rubbish)):
         with suite.case(f"faults: {name} on the port is UNREACHABLE, by the deadline"):
             with listener(talk) as port:
                 expect_code(one_call(url(port=port)), ["UNREACHABLE", "PROTOCOL"])
