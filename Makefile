@@ -121,7 +121,7 @@ $(STATIC): $(call objects,$(LIB_SRC)) $(BUILD)/sources
 $(SHARED): $(call objects,$(LIB_SRC)) $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) $(ALLLDFLAGS) $(filter %.o,$^) $(LIBS) -o $@
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) $(if $(SAN),,-Wl,-z,defs) $(ALLLDFLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 $(LINKS): $(SHARED)
 	$(Q)ln -sf $(notdir $<) $@
