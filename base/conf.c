@@ -19,6 +19,7 @@
 
 enum {
     DEPTH_MAX = 16,             /* of substitutions within substitutions */
+    VALUE_MAX = 256 * 1024,     /* of what they may grow to */
     FILE_MAX = 16 * 1024 * 1024 /* a configuration file larger than this is none */
 };
 
@@ -43,11 +44,19 @@ struct fj_conf {
 
 /* ---- entries --------------------------------------------------------------------------------------- */
 
+/* A value may hold a password. */
+static void wipe(char *value)
+{
+    if (value != NULL)
+        explicit_bzero(value, strlen(value));
+    fj__free(value);
+}
+
 static void entry_fini(entry *e)
 {
     fj__free(e->group);
     fj__free(e->key);
-    fj__free(e->value);
+    wipe(e->value);
     fj__free(e->origin);
 }
 
@@ -165,6 +174,8 @@ static size_t reference(const char **at, const char **ret_name)
 
     p += braces;
     *ret_name = p;
+    if (!isalpha((unsigned char)*p) && *p != '_') /* as in oslo: "$5" is no reference */
+        return 0;
     while (name_byte(*p) && (braces || *p != '-'))
         p++;
     size_t n = (size_t)(p - *ret_name);
@@ -216,6 +227,8 @@ static fj_code expand(const fj_conf *c, const char *group, const char *value, un
 
     put(out, "", 0);
     while (rc == FJ_OK && *value != '\0') {
+        if (out->n > VALUE_MAX)
+            return fj_fail(err, FJ_BAD_CONFIG, "its substitutions make it too long");
         size_t plain = strcspn(value, "$\\");
         put(out, value, plain);
         value += plain;
@@ -256,7 +269,7 @@ static fj_code expanded(const fj_conf *c, const char *group, const char *value, 
 
 static void cached_fini(cached *v)
 {
-    fj__free(v->text);
+    wipe(v->text);
     fj__free(v->origin);
     for (size_t i = 0; v->items != NULL && v->items[i] != NULL; i++)
         fj__free(v->items[i]);
@@ -320,6 +333,10 @@ static fj_code fill(const fj_conf *c, const fj__option *o, cached *v, fj_error *
     const char *raw = raw_option(c, o->group, o->name, buffer, sizeof buffer, &origin);
     fj_code rc = raw != NULL ? expanded(c, o->group, raw, &v->text, err) : FJ_OK;
 
+    /* what looks like a reference may be a piece of a password */
+    if (rc == FJ_BAD_CONFIG && (o->type == FJ__OPT_URL || o->type == FJ__OPT_SECRET))
+        rc = fj_fail(err, FJ_BAD_CONFIG, "[%s] %s: a '$' in it refers to no option ('$$' is a dollar)",
+                     o->group, o->name);
     if (rc == FJ_OK && v->text != NULL)
         rc = fj__option_check(o, v->text, err);
     if (rc == FJ_OK && o->type == FJ__OPT_LIST && !split(v, v->text))
@@ -545,10 +562,18 @@ static fj_code read_folder(fj_conf *c, const char *path, fj_error **err)
 fj_code fj_conf_read(fj_conf *c, const char *path, fj_error **err)
 {
     struct stat st;
+    size_t before = c->n;
 
     if (stat(path, &st) != 0)
         return system_error(path, err);
-    return S_ISDIR(st.st_mode) ? read_folder(c, path, err) : read_file(c, path, err);
+    if (!S_ISDIR(st.st_mode))
+        return read_file(c, path, err);
+    fj_code rc = read_folder(c, path, err);
+    if (rc != FJ_OK) { /* all of a folder or nothing */
+        truncate_to(c, before);
+        (void)refresh(c, NULL);
+    }
+    return rc;
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------- */
@@ -568,7 +593,13 @@ static fj_conf *make(fj_error **err)
 
 fj_conf *fj_conf_new(void)
 {
-    return make(NULL);
+    fj_error *why = NULL;
+    fj_conf *c = make(&why);
+
+    if (c == NULL) /* a bad value in the environment */
+        fj__log(FJ_LOG_ERROR, "conf", "%s", fj_error_text(why));
+    fj_error_free(why);
+    return c;
 }
 
 fj_code fj_conf_load(const char *path, fj_conf **ret, fj_error **err)
@@ -614,31 +645,43 @@ fj_conf *fj_conf_free(fj_conf *c)
     return NULL;
 }
 
+/* The entry that fj_conf_set() made among the first @p n; NULL: none. */
+static entry *set_entry(fj_conf *c, size_t n, const fj__option *o)
+{
+    for (size_t i = 0; i < n; i++)
+        if (c->entries[i].set && is_key(&c->entries[i], o->group, o->name))
+            return &c->entries[i];
+    return NULL;
+}
+
+static void remove_entry(fj_conf *c, entry *e)
+{
+    entry_fini(e);
+    memmove(e, e + 1, (size_t)(c->entries + c->n - (e + 1)) * sizeof *e);
+    c->n--;
+}
+
 fj_code fj_conf_set(fj_conf *c, const char *group, const char *key, const char *value, fj_error **err)
 {
     const fj__option *o = fj__option_find(group, key);
-    entry *old = NULL;
+    size_t before = c->n;
 
     if (o == NULL)
         return fj_fail(err, FJ_NOT_FOUND, "there is no option %s in [%s]", key, group);
-    for (size_t i = 0; i < c->n; i++) {
-        if (c->entries[i].set && is_key(&c->entries[i], group, o->name))
-            old = &c->entries[i];
-    }
-    if (value == NULL) {
-        if (old != NULL) {
-            entry_fini(old);
-            memmove(old, old + 1, (size_t)(c->entries + c->n - (old + 1)) * sizeof *old);
-            c->n--;
-        }
-        return refresh(c, err);
-    }
-    if (!add_entry(c, group, o->name, value, "set", true))
+    if (value != NULL && !add_entry(c, group, o->name, value, "set", true))
         return fj_fail(err, FJ_NOMEM, "out of memory");
-    fj_code rc = refresh(c, err);
-    if (rc != FJ_OK)
-        truncate_to(c, c->n - 1);
-    return rc;
+    if (value != NULL) {
+        fj_code rc = refresh(c, err);
+        if (rc != FJ_OK) {
+            truncate_to(c, before);
+            return rc;
+        }
+    }
+    entry *old = set_entry(c, before, o); /* one setting an option, so that NULL takes it back whole */
+    if (old == NULL)
+        return FJ_OK;
+    remove_entry(c, old);
+    return refresh(c, err);
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
@@ -704,7 +747,8 @@ fj_code fj_conf_lookup(const fj_conf *c, const char *group, const char *key, cha
 
 const char *fj_conf_origin(const fj_conf *c, const char *group, const char *key)
 {
-    const cached *v = fj__option_find(group, key) != NULL ? get(c, group, key) : NULL;
+    const fj__option *o = fj__option_find(group, key);
+    const cached *v = o != NULL ? get(c, group, o->name) : NULL;
     const entry *e = v == NULL ? find(c, group, key) : NULL;
 
     return v != NULL && v->origin != NULL ? v->origin : e != NULL ? e->origin : "default";

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration's dialect, precedence and errors. */
+#include "base/alloc.h"
+#include "base/options.h"
+#include <check.h>
+#include <fjord/conf.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static fj_conf *parsed(const char *text)
+{
+    fj_conf *conf = fj_conf_new();
+    fj_error *err = NULL;
+
+    ck_assert_ptr_nonnull(conf);
+    fj_code code = fj_conf_parse(conf, "t.conf", text, strlen(text), &err);
+    ck_assert_msg(code == FJ_OK, "%s", fj_error_text(err));
+    return conf;
+}
+
+/* @p text is refused, with an error that holds @p want and not @p hidden. */
+static void refused(const char *text, const char *want, const char *hidden)
+{
+    fj_conf *conf = fj_conf_new();
+    fj_error *err = NULL;
+
+    ck_assert_ptr_nonnull(conf);
+    ck_assert_msg(fj_conf_parse(conf, "t.conf", text, strlen(text), &err) == FJ_BAD_CONFIG, "%s", text);
+    ck_assert_msg(strstr(fj_error_text(err), want) != NULL, "%s", fj_error_text(err));
+    ck_assert_msg(hidden == NULL || strstr(fj_error_text(err), hidden) == NULL, "%s", fj_error_text(err));
+    ck_assert_str_eq(fj_conf_str(conf, "fjord", "executor"), "threading");
+    ck_assert_str_eq(fj_conf_str(conf, "DEFAULT", "transport_url"), "rabbit://");
+    fj_error_free(err);
+    fj_conf_free(conf);
+}
+
+START_TEST(the_defaults_are_those_of_oslo)
+{
+    fj_conf *c = fj_conf_new();
+
+    ck_assert_str_eq(fj_conf_str(c, "DEFAULT", "transport_url"), "rabbit://");
+    ck_assert_str_eq(fj_conf_str(c, "DEFAULT", "control_exchange"), "openstack");
+    ck_assert(fj_conf_float(c, "DEFAULT", "rpc_response_timeout") == 60.0);
+    ck_assert_int_eq(fj_conf_int(c, "DEFAULT", "executor_thread_pool_size"), 64);
+    ck_assert(!fj_conf_bool(c, "DEFAULT", "rpc_ping_enabled"));
+    ck_assert(fj_conf_bool(c, "oslo_messaging_rabbit", "direct_mandatory_flag"));
+    ck_assert_str_eq(fj_conf_list(c, "oslo_messaging_notifications", "topics")[0], "notifications");
+    ck_assert_ptr_null(fj_conf_list(c, "oslo_messaging_notifications", "topics")[1]);
+    ck_assert_ptr_null(fj_conf_str(c, "oslo_messaging_notifications", "transport_url"));
+    ck_assert_str_eq(fj_conf_origin(c, "fjord", "ack"), "default");
+    fj_conf_free(c);
+}
+END_TEST
+
+START_TEST(the_dialect_is_oslo_configs)
+{
+    fj_conf *c =
+        parsed("control_exchange = 'nova '\r\n# comment\n; another\n\n[fjord]\nexecutor: green\n"
+               "[oslo_messaging_rabbit]\nrabbit_qos_prefetch_count=7\nSSL = x\nssl = Yes\n"
+               "kombu_reconnect_delay = 1.5\n[oslo_messaging_notifications]\n"
+               "topics = a, b,\n  c\ndriver = one\ndriver = two\ntransport_url = rabbit://u:p=q:r@h/\n");
+    const char *const *driver = fj_conf_list(c, "oslo_messaging_notifications", "driver");
+    const char *const *topics = fj_conf_list(c, "oslo_messaging_notifications", "topics");
+
+    ck_assert_str_eq(fj_conf_str(c, "DEFAULT", "control_exchange"), "nova ");
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "executor"), "green");
+    ck_assert_str_eq(fj_conf_origin(c, "fjord", "executor"), "t.conf:6");
+    ck_assert_int_eq(fj_conf_int(c, "oslo_messaging_rabbit", "rabbit_qos_prefetch_count"), 7);
+    ck_assert(fj_conf_bool(c, "oslo_messaging_rabbit", "ssl"));
+    ck_assert(fj_conf_float(c, "oslo_messaging_rabbit", "kombu_reconnect_delay") == 1.5);
+    ck_assert_str_eq(fj_conf_str(c, "oslo_messaging_notifications", "transport_url"), "rabbit://u:p=q:r@h/");
+    ck_assert_str_eq(topics[0], "a");
+    ck_assert_str_eq(topics[1], "b");
+    ck_assert_str_eq(topics[2], "c");
+    ck_assert_ptr_null(topics[3]);
+    ck_assert_str_eq(driver[0], "one");
+    ck_assert_str_eq(driver[1], "two");
+    ck_assert_ptr_null(driver[2]);
+    fj_conf_free(c);
+}
+END_TEST
+
+START_TEST(older_names_count_and_both_spellings_of_quorum)
+{
+    fj_conf *c =
+        parsed("rpc_thread_pool_size = 3\n[oslo_messaging_rabbit]\nrabbit_quroum_max_memory_bytes = 9\n"
+               "rabbit_quorum_max_memory_length = 8\n");
+
+    ck_assert_int_eq(fj_conf_int(c, "DEFAULT", "executor_thread_pool_size"), 3);
+    ck_assert_int_eq(fj_conf_int(c, "oslo_messaging_rabbit", "rabbit_quorum_max_memory_bytes"), 9);
+    ck_assert_int_eq(fj_conf_int(c, "oslo_messaging_rabbit", "rabbit_quorum_max_memory_length"), 8);
+    ck_assert_str_eq(fj_conf_origin(c, "DEFAULT", "rpc_thread_pool_size"), "t.conf:1");
+    fj_conf_free(c);
+}
+END_TEST
+
+START_TEST(dollars_are_substituted)
+{
+    fj_conf *c =
+        parsed("who = me\ncontrol_exchange = ${who}-$who-$$who-${other.key}-$5-\\$who\n[other]\nkey = $deep\n"
+               "deep = down\nlost = $nowhere\n");
+    char *text = NULL;
+
+    ck_assert_str_eq(fj_conf_str(c, "DEFAULT", "control_exchange"), "me-me-$who-down-$5-$who");
+    ck_assert(fj_conf_lookup(c, "other", "key", &text, NULL) == FJ_OK);
+    ck_assert_str_eq(text, "down");
+    free(text);
+    ck_assert(fj_conf_lookup(c, "other", "lost", &text, NULL) == FJ_BAD_CONFIG);
+    ck_assert(fj_conf_lookup(c, "other", "absent", &text, NULL) == FJ_NOT_FOUND);
+    fj_conf_free(c);
+}
+END_TEST
+
+START_TEST(every_error_names_its_file_and_line)
+{
+    refused("[fjord]\n\njunk\n", "t.conf:3", NULL);
+    refused("[fjord\n", "t.conf:1", NULL);
+    refused("[]\n", "t.conf:1", NULL);
+    refused("  continued\n", "t.conf:1", NULL);
+    refused("= 5\n", "t.conf:1", NULL);
+    refused("[fjord]\nack = sometimes\n", "t.conf:2", NULL);
+    refused("[fjord]\nexecutor = green\nmax_json_depth = 0\n", "t.conf:3", NULL);
+    refused("rpc_response_timeout = soon\n", "t.conf:1", NULL);
+    refused("rpc_response_timeout = nan\n", "t.conf:1", NULL);
+    refused("executor_thread_pool_size = 99999999999999999999\n", "t.conf:1", NULL);
+    refused("[oslo_messaging_rabbit]\nssl = maybe\n", "t.conf:2", NULL);
+    refused("\n\ncontrol_exchange = $nowhere\n", "t.conf:3", NULL);
+    refused("control_exchange = $a\na = $b\nb = $a\n", "t.conf:1", NULL);
+}
+END_TEST
+
+START_TEST(a_password_with_a_dollar_shows_in_no_error)
+{
+    refused("transport_url = rabbit://u:x$hunter2@h/\n", "t.conf:1", "hunter2");
+}
+END_TEST
+
+START_TEST(substitutions_cannot_fill_the_memory)
+{
+    char text[4096];
+    size_t n = (size_t)snprintf(text, sizeof text, "control_exchange = $a0\n");
+
+    for (int i = 0; i < 14; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "a%d = $a%d$a%d$a%d$a%d$a%d$a%d$a%d$a%d\n", i, i + 1,
+                              i + 1, i + 1, i + 1, i + 1, i + 1, i + 1, i + 1);
+    (void)snprintf(text + n, sizeof text - n, "a14 = 0123456789\n");
+    refused(text, "t.conf:1", NULL);
+}
+END_TEST
+
+START_TEST(set_is_above_the_environment_and_that_above_files)
+{
+    ck_assert_int_eq(setenv("OS_FJORD__EXECUTOR", "blocking", 1), 0);
+    fj_conf *c = parsed("[fjord]\nexecutor = green\n");
+    fj_error *err = NULL;
+
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "executor"), "blocking");
+    ck_assert_str_eq(fj_conf_origin(c, "fjord", "executor"), "OS_FJORD__EXECUTOR");
+    ck_assert(fj_conf_set(c, "fjord", "executor", "one", NULL) == FJ_OK);
+    ck_assert(fj_conf_set(c, "fjord", "executor", "two", NULL) == FJ_OK);
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "executor"), "two");
+    ck_assert_str_eq(fj_conf_origin(c, "fjord", "executor"), "set");
+    ck_assert(fj_conf_set(c, "fjord", "executor", NULL, NULL) == FJ_OK);
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "executor"), "blocking");
+    ck_assert(fj_conf_set(c, "fjord", "nothing", "x", &err) == FJ_NOT_FOUND);
+    ck_assert(fj_conf_set(c, "fjord", "ack", "x", &err) == FJ_BAD_CONFIG);
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "ack"), "admit");
+    fj_error_free(err);
+    fj_conf_free(c);
+    ck_assert_int_eq(unsetenv("OS_FJORD__EXECUTOR"), 0);
+}
+END_TEST
+
+static void put_file(const char *folder, const char *name, const char *text)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs(text, f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+static void drop_file(const char *folder, const char *name)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    ck_assert_int_eq(unlink(path), 0);
+}
+
+START_TEST(a_folder_is_read_in_alphabetical_order_and_whole_or_not_at_all)
+{
+    char folder[] = "/tmp/fj-conf-XXXXXX";
+    fj_conf *c = NULL, *copy = NULL;
+    fj_error *err = NULL;
+
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    put_file(folder, "b.conf", "[fjord]\nexecutor = b\n");
+    put_file(folder, "a.conf", "[fjord]\nexecutor = a\nack = done\n");
+    put_file(folder, "c.txt", "junk\n");
+    ck_assert(fj_conf_load(folder, &c, &err) == FJ_OK);
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "executor"), "b");
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "ack"), "done");
+    copy = fj_conf_copy(c);
+    fj_conf_free(c);
+    ck_assert_str_eq(fj_conf_str(copy, "fjord", "executor"), "b");
+    put_file(folder, "a.conf", "[fjord]\nexecutor = other\nack = admit\n");
+    put_file(folder, "b.conf", "junk\n");
+    ck_assert(fj_conf_read(copy, folder, &err) == FJ_BAD_CONFIG);
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "/b.conf:1"));
+    ck_assert_str_eq(fj_conf_str(copy, "fjord", "executor"), "b");
+    ck_assert(fj_conf_read(copy, "/nowhere/at/all.conf", &err) == FJ_NOT_FOUND);
+    fj_error_free(err);
+    fj_conf_free(copy);
+    drop_file(folder, "a.conf");
+    drop_file(folder, "b.conf");
+    drop_file(folder, "c.txt");
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
+START_TEST(every_option_of_the_table_is_well_formed_and_the_sample_parses)
+{
+    char *sample = fj__options_sample();
+
+    for (size_t i = 0; fj__option_at(i) != NULL; i++) {
+        const fj__option *o = fj__option_at(i);
+        ck_assert_ptr_eq(fj__option_find(o->group, o->name), o);
+        ck_assert_msg(o->def == NULL || fj__option_check(o, o->def, NULL) == FJ_OK, "%s", o->name);
+        ck_assert_msg((o->choices != NULL) == (o->type == FJ__OPT_CHOICE), "%s", o->name);
+        ck_assert_msg(o->help != NULL && o->help[0] != '\0', "%s", o->name);
+        ck_assert_ptr_nonnull(strstr(sample, o->name));
+    }
+    fj_conf_free(parsed(sample));
+    free(sample);
+}
+END_TEST
+
+START_TEST(memory_that_runs_out_is_an_error_and_leaks_nothing)
+{
+    static const char text[] = "a = 1\ncontrol_exchange = x$a\n[oslo_messaging_notifications]\ndriver = y\n";
+
+    for (unsigned long nth = 1;; nth++) {
+        fj_conf *c = fj_conf_new();
+        ck_assert_ptr_nonnull(c);
+        (void)fj__alloc_fail(nth, false);
+        fj_code code = fj_conf_parse(c, "t", text, sizeof text - 1, NULL);
+        unsigned long counted = fj__alloc_fail(0, false);
+        ck_assert(code == FJ_OK || code == FJ_NOMEM);
+        if (code == FJ_OK)
+            ck_assert_str_eq(fj_conf_str(c, "DEFAULT", "control_exchange"), "x1");
+        else
+            ck_assert_str_eq(fj_conf_str(c, "DEFAULT", "control_exchange"), "openstack");
+        fj_conf_free(c);
+        if (counted < nth)
+            break;
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("conf");
+    TCase *tests = tcase_create("conf");
+
+    tcase_add_test(tests, the_defaults_are_those_of_oslo);
+    tcase_add_test(tests, the_dialect_is_oslo_configs);
+    tcase_add_test(tests, older_names_count_and_both_spellings_of_quorum);
+    tcase_add_test(tests, dollars_are_substituted);
+    tcase_add_test(tests, every_error_names_its_file_and_line);
+    tcase_add_test(tests, a_password_with_a_dollar_shows_in_no_error);
+    tcase_add_test(tests, substitutions_cannot_fill_the_memory);
+    tcase_add_test(tests, set_is_above_the_environment_and_that_above_files);
+    tcase_add_test(tests, a_folder_is_read_in_alphabetical_order_and_whole_or_not_at_all);
+    tcase_add_test(tests, every_option_of_the_table_is_well_formed_and_the_sample_parses);
+    tcase_add_test(tests, memory_that_runs_out_is_an_error_and_leaks_nothing);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
