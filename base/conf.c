@@ -326,12 +326,21 @@ static fj_code gather(const fj_conf *c, const fj__option *o, cached *v, fj_error
     return ok ? rc : fj_fail(err, FJ_NOMEM, "out of memory");
 }
 
+/* The text as the only item, or none. */
+static bool whole(cached *v)
+{
+    size_t n = 0, room = 0;
+
+    return add_item(v, &n, &room, v->text != NULL ? v->text : "", v->text != NULL ? strlen(v->text) : 0);
+}
+
 static fj_code fill(const fj_conf *c, const fj__option *o, cached *v, fj_error **err)
 {
     char buffer[300];
     const char *origin = "default";
     const char *raw = raw_option(c, o->group, o->name, buffer, sizeof buffer, &origin);
     fj_code rc = raw != NULL ? expanded(c, o->group, raw, &v->text, err) : FJ_OK;
+    const entry *e = find(c, o->group, o->name);
 
     /* what looks like a reference may be a piece of a password */
     if (rc == FJ_BAD_CONFIG && (o->type == FJ__OPT_URL || o->type == FJ__OPT_SECRET))
@@ -341,8 +350,12 @@ static fj_code fill(const fj_conf *c, const fj__option *o, cached *v, fj_error *
         rc = fj__option_check(o, v->text, err);
     if (rc == FJ_OK && o->type == FJ__OPT_LIST && !split(v, v->text))
         rc = fj_fail(err, FJ_NOMEM, "out of memory");
-    if (rc == FJ_OK && o->type == FJ__OPT_MULTI)
+    /* the files' values add up; one that was set or comes from the environment stands alone */
+    bool alone = e != NULL ? e->set || environment(o->group, o->name, buffer, sizeof buffer) != NULL : true;
+    if (rc == FJ_OK && o->type == FJ__OPT_MULTI && !alone)
         rc = gather(c, o, v, err);
+    else if (rc == FJ_OK && o->type == FJ__OPT_MULTI && !whole(v))
+        rc = fj_fail(err, FJ_NOMEM, "out of memory");
     if (rc == FJ_BAD_CONFIG)
         fj_error_prefix(err, "%s", origin);
     v->origin = fj__strdup(origin);
@@ -715,7 +728,7 @@ double fj_conf_float(const fj_conf *c, const char *group, const char *key)
 {
     const char *value = fj_conf_str(c, group, key);
 
-    return value != NULL ? strtod(value, NULL) : 0.0;
+    return value != NULL ? fj__number_parse(value, NULL) : 0.0;
 }
 
 bool fj_conf_bool(const fj_conf *c, const char *group, const char *key)

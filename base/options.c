@@ -5,7 +5,9 @@
 #include "base/buffer.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -92,6 +94,8 @@ static const fj__option table[] = {
       "Read for compatibility." },
     { RABBIT, "rabbit_stream_fanout", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, false,
       "Read for compatibility." },
+    { RABBIT, "hostname", FJ__OPT_STRING, NULL, ANY, NULL, NULL, NULL, false, "Read for compatibility." },
+    { RABBIT, "processname", FJ__OPT_STRING, NULL, ANY, NULL, NULL, NULL, false, "Read for compatibility." },
 
     { NOTIFY, "driver", FJ__OPT_MULTI, NULL, ANY, NULL, NULL, NULL, false, "Drivers of notifications." },
     { NOTIFY, "transport_url", FJ__OPT_URL, NULL, ANY, NULL, NULL, NULL, false,
@@ -99,6 +103,7 @@ static const fj__option table[] = {
     { NOTIFY, "topics", FJ__OPT_LIST, "notifications", ANY, NULL, NULL, NULL, false, "Their topics." },
     { NOTIFY, "retry", FJ__OPT_INT, "-1", -1, 2147483647, NULL, NULL, NULL, false,
       "How often to retry; -1: for ever." },
+    { NOTIFY, "routing_config", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, false, "Read for compatibility." },
 
     { "fjord", "executor", FJ__OPT_STRING, "threading", ANY, NULL, NULL, NULL, false,
       "How methods run: blocking, threading, or the name of a plug-in." },
@@ -165,6 +170,20 @@ bool fj__bool_parse(const char *text, bool *ret)
     return false;
 }
 
+static locale_t c_locale;
+static pthread_once_t c_locale_once = PTHREAD_ONCE_INIT;
+
+static void make_c_locale(void)
+{
+    c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+}
+
+double fj__number_parse(const char *text, char **end)
+{
+    (void)pthread_once(&c_locale_once, make_c_locale);
+    return c_locale != (locale_t)0 ? strtod_l(text, end, c_locale) : strtod(text, end);
+}
+
 static bool is_choice(const char *choices, const char *value)
 {
     size_t n = strlen(value);
@@ -185,7 +204,7 @@ static fj_code check_number(const fj__option *o, const char *value, fj_error **e
     if (o->type == FJ__OPT_INT)
         number = (double)strtoll(value, &end, 10);
     else
-        number = strtod(value, &end);
+        number = fj__number_parse(value, &end);
     if (end == value || *end != '\0' || errno != 0 || !isfinite(number))
         return fj_fail(err, FJ_BAD_CONFIG, "[%s] %s: '%s' is no %s", o->group, o->name, value,
                        fj__option_type_name(o->type));

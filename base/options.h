@@ -38,6 +38,8 @@ const char *fj__option_type_name(fj__option_type type);
 fj_code fj__option_check(const fj__option *o, const char *value, fj_error **err);
 /** "true", "1", "on", "yes" and their opposites in any case; false when it is none. */
 bool fj__bool_parse(const char *text, bool *ret);
+/** As strtod() under the C locale, whatever the program's: a full stop is the decimal point.  @thread any */
+double fj__number_parse(const char *text, char **end);
 /** The sample file.  @return gives; NULL when memory ran out */
 char *fj__options_sample(void);
 

@@ -175,6 +175,20 @@ START_TEST(set_is_above_the_environment_and_that_above_files)
 }
 END_TEST
 
+START_TEST(a_multi_valued_option_adds_up_over_files_unless_it_is_set)
+{
+    static const char more[] = "[oslo_messaging_notifications]\ndriver = three\n";
+    fj_conf *c = parsed("[oslo_messaging_notifications]\ndriver = one\ndriver = two\n");
+
+    ck_assert(fj_conf_parse(c, "u.conf", more, sizeof more - 1, NULL) == FJ_OK);
+    ck_assert_str_eq(fj_conf_list(c, "oslo_messaging_notifications", "driver")[2], "three");
+    ck_assert(fj_conf_set(c, "oslo_messaging_notifications", "driver", "only", NULL) == FJ_OK);
+    ck_assert_str_eq(fj_conf_list(c, "oslo_messaging_notifications", "driver")[0], "only");
+    ck_assert_ptr_null(fj_conf_list(c, "oslo_messaging_notifications", "driver")[1]);
+    fj_conf_free(c);
+}
+END_TEST
+
 static void put_file(const char *folder, const char *name, const char *text)
 {
     char path[256];
@@ -275,6 +289,7 @@ int main(void)
     tcase_add_test(tests, a_password_with_a_dollar_shows_in_no_error);
     tcase_add_test(tests, substitutions_cannot_fill_the_memory);
     tcase_add_test(tests, set_is_above_the_environment_and_that_above_files);
+    tcase_add_test(tests, a_multi_valued_option_adds_up_over_files_unless_it_is_set);
     tcase_add_test(tests, a_folder_is_read_in_alphabetical_order_and_whole_or_not_at_all);
     tcase_add_test(tests, every_option_of_the_table_is_well_formed_and_the_sample_parses);
     tcase_add_test(tests, memory_that_runs_out_is_an_error_and_leaks_nothing);
