@@ -174,7 +174,8 @@ static void expire(fj__op *op)
         (void)fj_fail(&error, fj_error_code(why) == FJ_LOST ? FJ_UNREACHABLE : fj_error_code(why), "%s",
                       fj_error_text(why));
     else if (op->state == FJ__OP_QUEUED)
-        (void)fj_fail(&error, FJ_TIMEOUT, "the connection was not ready in time; the message was not sent");
+        (void)fj_fail(&error, d->publishing.state == FJ__LINK_OPEN ? FJ_TIMEOUT : FJ_UNREACHABLE,
+                      "the connection was not ready in time; the message was not sent");
     else if (op->kind == FJ__OP_CALL)
         (void)fj_fail(&error, FJ_TIMEOUT, "Timed out waiting for a reply to message ID %s", op->msg_id);
     else
@@ -393,6 +394,7 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
         op->state = FJ__OP_QUEUED;
         op->returned = false;
         op->parked = true;
+        list_add(&p->parked, op);
         if (!fj__timer_set(&p->domain->timers, &op->timer,
                            (fj_deadline){ again < op->by.ns ? again : op->by.ns }))
             fj__op_finish(op, NULL, NULL);
