@@ -17,7 +17,8 @@ PROPERTIES = {"content_type": "application/json", "content_encoding": "utf-8", "
 class Raw:
     """A client that writes the bytes itself."""
 
-    def __init__(self):
+    def __init__(self, server):
+        self.server = server
         host, port, user, password = broker_address()
         self.connection = amqp.Connection(host=f"{host}:{port}", userid=user, password=password)
         self.connection.connect()
@@ -47,6 +48,8 @@ class Raw:
         good = self.request()
         self.good = good["_msg_id"]
         self.replies = []
+        if self.server.process.poll() is not None:
+            raise AssertionError(f"the C server died: {self.server.process.returncode}")
         self.publish(body, properties)
         self.publish(envelope(good))
         end = time.monotonic() + 10
@@ -167,7 +170,8 @@ def duplicates(suite, raw):
 
 
 def edge(suite):
-    server, raw = CPeer(executor="blocking"), Raw()
+    server = CPeer(executor="blocking")
+    raw = Raw(server)
     server.serve(TOPIC, "one")
     for name, body, props, want in bodies(raw):
         with suite.case(f"edge: {name}"):
