@@ -594,6 +594,7 @@ fj_code fj__publisher_new(fj__domain *d, fj__publisher **ret)
     p->domain = d;
     p->durable = d->settings->durable;
     p->queued.last = &p->queued.first;
+    p->parked.last = &p->parked.first;
     p->sent.last = &p->sent.first;
     p->look.fn = just_look;
     p->channel =
