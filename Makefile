@@ -201,10 +201,10 @@ lint: setup-lint ## check layers, includes, banned functions, layout, and run th
 headers: ## compile each public header alone, as C99 and as C++17
 	@CC='$(CC)' tests/unit/headers
 
-bench: ## build and run the benchmarks
-	@$(MAKE) --no-print-directory bench-built
+bench: setup ## build, and time calls beside bare librabbitmq and oslo.messaging
+	@$(MAKE) $(PARALLEL) --no-print-directory bench-built
 bench-built: $(BENCHES)
-	@for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
+	@BUILD='$(BUILD)' bench/run
 .PHONY: bench-built
 
 fuzz: setup-lint ## run each fuzz target for FUZZ_TIME seconds (30)
