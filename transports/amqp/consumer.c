@@ -575,6 +575,14 @@ static size_t take(struct fj__amqp_listener *l, size_t max, fj_incoming **ret)
     return n;
 }
 
+static bool is_closing(struct fj__amqp_listener *l)
+{
+    fj__domain_lock(l->d);
+    bool closing = l->closing;
+    fj__domain_unlock(l->d);
+    return closing;
+}
+
 static fj_code poll_(fj_listener *base, fj_deadline by, size_t max, fj_incoming **ret, size_t *ret_n,
                      fj_error **err)
 {
@@ -582,7 +590,7 @@ static fj_code poll_(fj_listener *base, fj_deadline by, size_t max, fj_incoming 
 
     do {
         (void)fj__domain_wait(l->d, l->gate, something, l, by);
-        if (l->closing)
+        if (is_closing(l))
             return fj_fail(err, FJ_CLOSED, "the listener is closed");
         *ret_n = take(l, max, ret);
         if (*ret_n != 0)

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_SUPPORT_LEDGER_H
+#define TESTS_SUPPORT_LEDGER_H
+/* What became of each operation of a test: begun, run by a server, ended.  Any thread. */
+#include <fjord/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct ledger ledger;
+
+/** Room for @p n operations; NULL when memory ran out. */
+ledger *ledger_new(unsigned n);
+void ledger_free(ledger *l);
+/** Begin one.  @return its number, from 0 on; n when the ledger is full */
+unsigned ledger_begin(ledger *l);
+/** A server runs it. */
+void ledger_ran(ledger *l, unsigned seq);
+/** It ended, with @p code and what its error says of sent. */
+void ledger_ended(ledger *l, unsigned seq, fj_code code, fj_sent sent);
+/** How many ended so. */
+unsigned ledger_count(ledger *l, fj_code code);
+/** Whether each operation ended exactly once, ran at most once, ran if it ended well, and did not run if it ended with
+ *  sent = no.  @param text says what is wrong; "" when nothing is */
+bool ledger_balanced(ledger *l, char *text, size_t n);
+
+#endif
