@@ -30,6 +30,12 @@ struct line {
 
 /* ---- outcomes and log lines -------------------------------------------------------------------- */
 
+static void wake_leader(fj__domain *d)
+{
+    ssize_t ignored = write(d->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* full: it is awake already */
+    (void)ignored;
+}
+
 void fj__domain_lock(fj__domain *d)
 {
     (void)pthread_mutex_lock(&d->lock);
@@ -41,11 +47,18 @@ void fj__domain_unlock(fj__domain *d)
     d->outcomes = NULL;
     d->outcomes_end = &d->outcomes;
     (void)pthread_mutex_unlock(&d->lock);
+    if (o == NULL)
+        return;
     while (o != NULL) {
         fj__outcome *next = o->next;
         o->deliver(o);
         o = next;
     }
+    /* The caller whose future this completed may have begun to lead meanwhile: it sleeps in poll, not on the future. */
+    (void)pthread_mutex_lock(&d->lock);
+    if (d->sleeping)
+        wake_leader(d);
+    (void)pthread_mutex_unlock(&d->lock);
 }
 
 void fj__domain_gather(fj__domain *d, fj__outcome *o)
@@ -174,12 +187,6 @@ void fj__domain_detach(fj__domain *d, fj__link *l, fj__channel *c)
 }
 
 /* ---- pumping: all with the token ---------------------------------------------------------------- */
-
-static void wake_leader(fj__domain *d)
-{
-    ssize_t ignored = write(d->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* full: it is awake already */
-    (void)ignored;
-}
 
 static fj_deadline due(const fj__domain *d)
 {

@@ -596,7 +596,6 @@ fj_code fj__publisher_new(fj__domain *d, fj__publisher **ret)
     p->queued.last = &p->queued.first;
     p->parked.last = &p->parked.first;
     p->sent.last = &p->sent.first;
-    p->parked.last = &p->parked.first;
     p->look.fn = just_look;
     p->channel =
         (fj__channel){ .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed };
