@@ -414,7 +414,7 @@ START_TEST(every_call_of_a_storm_ends_once_and_runs_once_at_most)
     server = fj_server_free(server); /* nothing runs any more */
     ck_assert_msg(ledger_balanced(book, text, sizeof text), "%s", text);
     ck_assert_uint_gt(ledger_count(book, FJ_OK), STORM_THREADS * STORM_CALLS / 2);
-    ck_assert_uint_lt(ledger_count(book, FJ_OK), STORM_THREADS * STORM_CALLS);
+    ck_assert_uint_gt(broker_accepted(b), 2); /* connections were lost indeed */
 }
 END_TEST
 
