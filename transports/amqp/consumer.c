@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/ids.h"
 #include "runtime/future.h"
+#include "transports/amqp/body.h"
 #include "transports/amqp/publisher.h"
 #include "transports/amqp/topology.h"
 #include "transports/amqp/window.h"
@@ -25,6 +26,7 @@ struct raw {
     struct raw *next;
     uint64_t tag;
     bool redelivered, json;
+    fj__body_form form;
     size_t n;
     char body[];
 };
@@ -149,9 +151,11 @@ static void on_deliver(struct fj__amqp_listener *l, const fj__event *ev)
         put_reject(l, ev->tag, true);
         return;
     }
-    *raw = (struct raw){
-        .tag = ev->tag, .redelivered = ev->redelivered, .json = is_json(ev->properties), .n = ev->body_len
-    };
+    *raw = (struct raw){ .tag = ev->tag,
+                         .redelivered = ev->redelivered,
+                         .json = is_json(ev->properties),
+                         .form = fj__body_form_of(ev->properties),
+                         .n = ev->body_len };
     if (ev->body_len != 0)
         memcpy(raw->body, ev->body, ev->body_len);
     *l->last = raw;
@@ -495,7 +499,7 @@ static incoming *read_raw(struct fj__amqp_listener *l, const struct raw *raw, un
                       "the content type is not application/json");
         return NULL;
     }
-    if (fj__message_open(raw->body, raw->n, &l->d->settings->json, &message, error) != FJ_OK ||
+    if (fj__body_read(raw->form, raw->body, raw->n, &l->d->settings->json, &message, error) != FJ_OK ||
         fj__message_take(message, &in->ids, error) != FJ_OK) {
         json_decref(message);
         fj__free(in);

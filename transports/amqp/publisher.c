@@ -223,8 +223,12 @@ static void on_timer(fj__timer *t, fj_deadline now)
         list_add(&p->queued, op);
         (void)fj__timer_set(&op->domain->timers, &op->timer, op->by);
         fj__publisher_pump(p, now);
-    } else if (op->kind == FJ__OP_REPLY) {
+    } else if (op->kind == FJ__OP_REPLY && op->retries != 0) {
         give_up_reply(p, op, now);
+    } else if (op->kind == FJ__OP_REPLY) { /* the broker was away: that says nothing of the queue */
+        fj__domain_note(p->domain, FJ_LOG_WARNING,
+                        fj__format("the reply to message ID %s could not be sent in time", op->msg_id));
+        fj__op_finish(op, NULL, NULL);
     } else {
         expire(op);
     }
@@ -394,6 +398,7 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
         op->state = FJ__OP_QUEUED;
         op->returned = false;
         op->parked = true;
+        op->retries++;
         list_add(&p->parked, op);
         if (!fj__timer_set(&p->domain->timers, &op->timer,
                            (fj_deadline){ again < op->by.ns ? again : op->by.ns }))

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/ids.h"
+#include "transports/amqp/body.h"
 #include "transports/amqp/topology.h"
 #include "transports/message.h"
 
@@ -31,6 +32,7 @@ struct fj__replies {
 struct raw {
     fj__outcome outcome;
     fj__domain *domain;
+    fj__body_form form;
     size_t n;
     char body[];
 };
@@ -137,7 +139,7 @@ static void read_raw(fj__outcome *o)
     json_t *message = NULL;
     fj__reply_in in = { 0 };
     fj_error *error = NULL;
-    fj_code rc = fj__message_open(raw->body, raw->n, &d->settings->json, &message, &error);
+    fj_code rc = fj__body_read(raw->form, raw->body, raw->n, &d->settings->json, &message, &error);
 
     if (rc == FJ_OK)
         rc = fj__message_reply_in(message, &d->settings->json, &in, &error);
@@ -186,6 +188,7 @@ static void on_deliver(fj__replies *r, const fj__event *ev, fj_deadline now)
     }
     *raw = (struct raw){ .outcome = { .deliver = read_raw, .slow = d->urgent != 0 },
                          .domain = d,
+                         .form = fj__body_form_of(ev->properties),
                          .n = ev->body_len };
     if (ev->body_len != 0)
         memcpy(raw->body, ev->body, ev->body_len);
