@@ -32,6 +32,15 @@
 #define FJ_API
 #endif
 
+/* Functions that may suspend the task they run in: <fjord/await.h>.  Compilers ignore these; `scripts/awaits` does not. */
+#if defined(__clang__)
+#define FJ_AWAITS __attribute__((annotate("fj_awaits")))
+#define FJ_MAY_AWAIT __attribute__((annotate("fj_may_await")))
+#else
+#define FJ_AWAITS
+#define FJ_MAY_AWAIT
+#endif
+
 #ifdef __cplusplus
 #define FJ_BEGIN_DECLS extern "C" {
 #define FJ_END_DECLS }

@@ -17,6 +17,7 @@
 #include <fjord/future.h>
 #include <fjord/target.h>
 #include <fjord/url.h>
+#include <fjord/watch.h>
 
 FJ_BEGIN_DECLS
 
@@ -55,18 +56,6 @@ struct fj_incoming {
 };
 
 /* ---- listener ---------------------------------------------------------------------------------- */
-
-#define FJ_WATCH_MAX 8
-
-/** What a loop must watch to drive a listener, filled by watch(). */
-typedef struct {
-    struct {
-        int fd;
-        bool read, write; /**< interest */
-    } fds[FJ_WATCH_MAX];
-    unsigned n;
-    fj_deadline by; /**< pump() is due then even if nothing is ready */
-} fj_watch;
 
 typedef struct {
     uint32_t abi;

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_RUNTIME_LOOP_H
+#define FJORD_RUNTIME_LOOP_H
+/*
+ * The loop from inside the library.  It runs jobs and timers and knows nothing of tasks: a task embeds a job, which
+ * resumes it, a timer, for its deadlines, and a letter, by which other threads wake it.
+ */
+#include "runtime/inbox.h"
+#include "runtime/timers.h"
+
+#include <fjord/loop.h>
+
+typedef struct fj__job fj__job;
+struct fj__job {
+    fj__job *next;
+    void (*run)(fj__job *job); /* the job may be pushed again, or freed, from then on */
+    const char *name;          /* lends; for reports; may be NULL */
+    bool queued;
+};
+
+/** Run it in the next turn.  Nothing when it is queued already.  @thread the loop's */
+void fj__loop_push(fj_loop *loop, fj__job *job);
+/** Take it back.  @thread the loop's */
+void fj__loop_pull(fj_loop *loop, fj__job *job);
+/** @return false as fj__inbox_post   @thread any, async-signal-safe */
+bool fj__loop_post(fj_loop *loop, fj__letter *letter);
+/** @return false when memory ran out   @thread the loop's */
+bool fj__loop_timer_set(fj_loop *loop, fj__timer *timer, fj_deadline at);
+void fj__loop_timer_cancel(fj_loop *loop, fj__timer *timer);
+/** Whether this is the thread that runs the loop, or would. */
+bool fj__loop_here(const fj_loop *loop);
+/** Report trouble through the loop's handler, or the log.  @param error lends; may be NULL */
+void fj__loop_trouble(fj_loop *loop, const char *what, const fj_error *error);
+
+/** The loop whose domain a call from this thread and task uses: the running one, unless it is private. */
+fj_loop *fj__loop_domain(void);
+/** A loop that has no connections of its own: for explicit methods under executors without a loop. */
+void fj__loop_set_private(fj_loop *loop, bool is);
+/** Something of the loop's user that lives as long as the loop: found by @p key, freed before the loop.  At most one a key. */
+fj_code fj__loop_keep(fj_loop *loop, const void *key, void *value, void (*freed)(void *value));
+void *fj__loop_kept(fj_loop *loop, const void *key);
+
+/** Tests: who decides which of the @p n ready jobs is next.  NULL: the first. */
+void fj__loop_set_chooser(fj_loop *loop, unsigned (*choose)(void *user, unsigned n), void *user);
+
+#endif
