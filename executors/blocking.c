@@ -44,11 +44,22 @@ static fj_code create(const fj_conf *conf, const fj_executor_opts *opts, fj_exec
     return FJ_OK;
 }
 
+/* The slot is free again.  Whoever sleeps in step hears of it by itself; one who watches the listener does not. */
+static void freed(void *user)
+{
+    struct blocking *b = user;
+
+    if (!atomic_load(&b->stepping))
+        b->listener->ops->interrupt(b->listener);
+}
+
 static fj_code start(fj_executor *x, fj_listener *listener, fj_dispatcher *dispatcher, fj_error **err)
 {
     (void)err;
     of(x)->listener = listener;
     of(x)->slots.dispatcher = dispatcher;
+    of(x)->slots.freed = freed;
+    of(x)->slots.freed_user = of(x);
     return FJ_OK;
 }
 

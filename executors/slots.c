@@ -80,6 +80,8 @@ static void give_locked(fj__slot *slot)
     s->free_list = slot;
     s->used--;
     fj__event_raise(&s->changed);
+    if (s->freed != NULL)
+        s->freed(s->freed_user);
 }
 
 void fj__slots_give(fj__slot *slot)

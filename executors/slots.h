@@ -31,6 +31,8 @@ struct fj__slots {
     bool leaving;
     atomic_bool closed;
     bool aborted;
+    void (*freed)(void *user); /* a slot was given back; called with the lock held; may be NULL */
+    void *freed_user;
     fj_dispatcher *dispatcher;
     unsigned n, used, queued;
     fj__slot *all, *free_list, *first, **last;

@@ -58,6 +58,8 @@ bool fj__server_steps(const fj_server *s);
 bool fj__server_runs(fj_server *s);
 double fj__server_drain(const fj_server *s);
 void fj__server_watch(fj_server *s, fj_watch *ret);
+/** The descriptor that is readable while decoded messages wait. */
+int fj__server_ready(fj_server *s);
 /** Read what has come and process what waits.  Blocks as the methods do. */
 void fj__server_turn(fj_server *s);
 

@@ -172,7 +172,7 @@ static fj_code sleep_turn(struct turn *t, fj_error **err)
 {
     size_t n = 0;
     fj_deadline by = fj_never();
-    struct pollfd *grown = fj__grow(t->fds, &t->fds_capacity, 1 + t->n * FJ_WATCH_MAX, sizeof *t->fds);
+    struct pollfd *grown = fj__grow(t->fds, &t->fds_capacity, 1 + t->n * (FJ_WATCH_MAX + 1), sizeof *t->fds);
 
     if (grown == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for the list of descriptors");
@@ -180,11 +180,14 @@ static fj_code sleep_turn(struct turn *t, fj_error **err)
     t->fds[n++] = (struct pollfd){ .fd = atomic_load(&wake_fd), .events = POLLIN };
     for (size_t i = 0; i < t->n; i++) {
         fj_watch w = { .n = 0 };
-        if (!fj__server_steps(t->servers[i]->server))
-            continue;
+        unsigned slots = 0;
+        if (!fj__server_steps(t->servers[i]->server) ||
+            fj__server_taken(t->servers[i]->server, &slots) >= slots)
+            continue; /* a slot that is given back wakes us */
         w.by = fj_never();
         fj__server_watch(t->servers[i]->server, &w);
         by = fj_sooner(by, w.by);
+        t->fds[n++] = (struct pollfd){ .fd = fj__server_ready(t->servers[i]->server), .events = POLLIN };
         for (unsigned f = 0; f < w.n; f++)
             t->fds[n++] = (struct pollfd){ .fd = w.fds[f].fd,
                                            .events = (short)((w.fds[f].read ? POLLIN : 0) |

@@ -3,8 +3,8 @@
  * The RPC server: a listener, a dispatcher and an executor, brought up and down in one order.
  *
  * The executor does not see the driver's listener but the server's `gate` in front of it, whose poll() answers CLOSED
- * once the server is stopped.  So stopping is one atomic store and an interrupt, which a signal handler may do, and
- * no executor needs to know of it; what takes locks is done by whoever waits.
+ * once the server is stopped, and whose interrupt() wakes fj_run() too.  Stopping is an atomic store, the executor's
+ * close() and an interrupt, which a signal handler may do; what takes locks is done by whoever waits.
  */
 #include <fjord/server.h>
 
@@ -77,6 +77,7 @@ static fj_code gate_ack(fj_listener *l, fj_incoming **in, size_t n, fj_deadline 
 static void gate_interrupt(fj_listener *l)
 {
     of_gate(l)->listener->ops->interrupt(of_gate(l)->listener);
+    fj__run_wake();
 }
 
 static void gate_close(fj_listener *l)
@@ -184,8 +185,8 @@ static void on_stop(void *user)
     fj_server *s = user;
 
     atomic_store(&s->stopping, true);
-    s->listener->ops->interrupt(s->listener);
-    fj__run_wake();
+    s->kind->close(s->executor); /* who waits for a slot in run or step returns, too */
+    gate_interrupt(&s->gate);
 }
 
 /* Nobody polls any more, all is answered: leave the broker. */
@@ -210,7 +211,6 @@ static fj_code on_wait(void *user, fj_deadline by, fj_error **err)
 
     if (code != FJ_OK)
         return code;
-    s->kind->close(s->executor);
     s->listener->ops->close(s->listener);
     code = s->kind->stop(s->executor, by, err);
     if (code != FJ_OK) {
@@ -431,6 +431,11 @@ double fj__server_drain(const fj_server *s)
 void fj__server_watch(fj_server *s, fj_watch *ret)
 {
     s->listener->ops->watch(s->listener, ret);
+}
+
+int fj__server_ready(fj_server *s)
+{
+    return s->listener->ops->fd(s->listener);
 }
 
 void fj__server_turn(fj_server *s)

@@ -51,14 +51,16 @@ typedef struct {
     /** Begin to serve; ready when it returns; never loops itself.  @param listener, dispatcher lend until stop */
     fj_code (*start)(fj_executor *x, fj_listener *listener, fj_dispatcher *dispatcher, fj_error **err);
     /** One poll(timeout), dispatched: waits for messages until @p by and processes what came.  NULL without
-     *  FJ_EXECUTOR_STEPS.  @return OK when something was processed; TIMEOUT; AGAIN when interrupted; CLOSED */
+     *  FJ_EXECUTOR_STEPS.  While every slot is taken nobody watches the listener for it: when one is given back
+     *  outside of a step it interrupts the listener.  @return OK when something was processed; TIMEOUT; AGAIN when interrupted; CLOSED */
     fj_code (*step)(fj_executor *x, fj_deadline by, fj_error **err);
     /** Run a job that is not a message (the same slots count).  Never blocks.  Takes @p user on ok.
      *  @errors AGAIN when every slot is taken; CLOSED */
     fj_code (*submit)(fj_executor *x, void (*job)(void *user), void *user, fj_error **err);
     /** Call the chosen method; ends in fj_invoke_direct() or the wrapper. */
     fj_invoke_fn invoke;
-    /** Admit nothing new.  Never blocks, any thread, may be called twice. */
+    /** Admit nothing new; a step() that waits answers CLOSED, also when it waits for a slot.  Never blocks, any
+     *  thread, async-signal-safe (fj_server_stop() is), may be called twice. */
     void (*close)(fj_executor *x);
     /** Wait until running requests are finished.  Not from a method of this executor.
      *  @errors TIMEOUT names the methods still running; STATE from within one of them */

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fj_run() and fj_server_run(): what wakes them, and what does not. */
+#include <fjord/fjord.h>
+
+#include <check.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static fj_transport *transport;
+static fj_server *server;
+static fj_client *client;
+
+/* ---- waiting ------------------------------------------------------------------------------------ */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static unsigned asleep, counted; /* under the lock */
+static fj_request *kept;
+static atomic_bool watched;
+static pthread_t runner;
+
+static void tell(unsigned *what)
+{
+    (void)pthread_mutex_lock(&lock);
+    ++*what;
+    (void)pthread_cond_broadcast(&changed);
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static void await(const unsigned *what, unsigned least)
+{
+    (void)pthread_mutex_lock(&lock);
+    while (*what < least)
+        (void)pthread_cond_wait(&changed, &lock);
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* Stands in front of libc's: tells when the thread of fj_run() really goes to sleep. */
+int poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+    int ready = (int)syscall(SYS_poll, fds, n, 0);
+
+    if (ready != 0 || timeout == 0)
+        return ready;
+    if (atomic_load(&watched) && pthread_equal(pthread_self(), runner))
+        tell(&asleep);
+    return (int)syscall(SYS_poll, fds, n, timeout);
+}
+
+/* ---- what is served ----------------------------------------------------------------------------- */
+
+static fj_code later(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args, (void)ret, (void)err;
+    kept = fj_request_ref(req);
+    atomic_store(&watched, true);
+    return FJ_DEFERRED;
+}
+
+static fj_code count(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)ret, (void)err;
+    tell(&counted);
+    return FJ_OK;
+}
+
+static const fj_method methods[] = { FJ_METHOD("later", FJ_PLAIN, later), FJ_METHOD("count", FJ_PLAIN, count) };
+static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
+static const fj_target here = FJ_TARGET(.topic = "t", .server = "s");
+static const fj_target there = FJ_TARGET(.topic = "t");
+
+static void serve(const char *executor)
+{
+    fj_server_opts opts = FJ_SERVER_OPTS_INIT;
+
+    opts.executor = executor;
+    opts.slots = 1;
+    ck_assert_int_eq(fj_server_new(transport, &here, &opts, &server, NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_add(server, &endpoint, NULL, NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_start(server, NULL), FJ_OK);
+}
+
+static void set_up(void)
+{
+    runner = pthread_self();
+    ck_assert_int_eq(fj_transport_open(NULL, "fake://", &transport, NULL), FJ_OK);
+    ck_assert_int_eq(fj_client_new(transport, &there, NULL, &client, NULL), FJ_OK);
+}
+
+static void tear_down(void)
+{
+    server = fj_server_free(server);
+    client = fj_client_free(client);
+    transport = fj_transport_free(transport);
+}
+
+static void cast(const char *method)
+{
+    ck_assert_int_eq(fj_client_cast(client, method, NULL, NULL, NULL), FJ_OK);
+}
+
+static void answer(void)
+{
+    ck_assert_int_eq(fj_request_reply(kept, NULL, NULL), FJ_OK);
+    fj_request_unref(kept);
+    kept = NULL;
+}
+
+/* ---- a slot that is held ------------------------------------------------------------------------ */
+
+static void stop_it(int number)
+{
+    (void)number;
+    fj_server_stop(server);
+}
+
+START_TEST(a_stop_ends_run_though_a_deferred_request_holds_the_only_slot)
+{
+    struct itimerval soon = { .it_value = { .tv_usec = 20000 } }; /* by then it waits for the slot */
+    struct sigaction stop = { .sa_handler = stop_it };
+
+    serve("blocking");
+    cast("later");
+    ck_assert_int_eq(fj_server_step(server, fj_in_ms(5000), NULL), FJ_OK);
+    ck_assert_int_eq(sigaction(SIGALRM, &stop, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    ck_assert_int_eq(fj_server_run(server, NULL), FJ_OK);
+    answer();
+    ck_assert_int_eq(fj_server_wait(server, fj_in_ms(5000), NULL), FJ_OK);
+}
+END_TEST
+
+static void *answer_once_it_sleeps(void *user)
+{
+    await(&asleep, 1);
+    answer();
+    await(&counted, 1); /* the message that waited for the slot */
+    fj_run_stop();
+    return user;
+}
+
+START_TEST(run_sleeps_while_the_only_slot_is_held_and_goes_on_when_it_is_free)
+{
+    pthread_t thread;
+
+    serve("blocking");
+    cast("later");
+    cast("count");
+    ck_assert_int_eq(pthread_create(&thread, NULL, answer_once_it_sleeps, NULL), 0);
+    ck_assert_int_eq(fj_run(NULL), FJ_OK);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_eq(counted, 1);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("run");
+    TCase *c = tcase_create("run");
+
+    tcase_add_checked_fixture(c, set_up, tear_down);
+    tcase_add_test(c, a_stop_ends_run_though_a_deferred_request_holds_the_only_slot);
+    tcase_add_test(c, run_sleeps_while_the_only_slot_is_held_and_goes_on_when_it_is_free);
+    suite_add_tcase(suite, c);
+    SRunner *r = srunner_create(suite);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
