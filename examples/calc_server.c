@@ -17,6 +17,8 @@ static fj_code serve(const fj_conf *conf, fj_error **err)
     if (code == FJ_OK)
         code = fj_server_add(server, &calc_endpoint, NULL, err);
     if (code == FJ_OK)
+        code = fj_run_signals(err); /* a SIGTERM while it starts is not lost, and kills nothing */
+    if (code == FJ_OK)
         code = fj_server_start(server, err);
     if (code == FJ_OK) {
         printf("serving calc under the executor %s\n", fj_server_executor(server));

@@ -227,7 +227,7 @@ void fj__slots_run(fj__slot *slot, fj_executor *x)
     lock(s);
     if (slot->turn == turn) { /* still ours: deferred */
         slot->in_method = false;
-        left = s->aborted ? fj_request_ref(slot->req) : NULL;
+        left = atomic_load(&s->aborted) ? fj_request_ref(slot->req) : NULL;
     }
     unlock(s);
     if (left != NULL) {
@@ -275,7 +275,7 @@ fj_code fj__slots_drain(fj__slots *s, fj_deadline by, fj_error **err)
         unsigned seen = fj__event_read(&s->changed);
         if (fj__slots_running(s, NULL) == 0)
             return FJ_OK;
-        if (fj__event_wait(&s->changed, seen, by))
+        if (!atomic_load(&s->given_up) && fj__event_wait(&s->changed, seen, by))
             continue;
         name_running(s, text, sizeof text);
         return fj_fail(err, FJ_TIMEOUT, "still running: %s", text);
@@ -288,7 +288,6 @@ static fj_request *next_deferred(fj__slots *s, unsigned *at)
     fj_request *req = NULL;
 
     lock(s);
-    s->aborted = true;
     for (; req == NULL && *at < s->n; ++*at) {
         fj__slot *slot = &s->all[*at];
         if (slot->req != NULL && !slot->in_method)
@@ -304,6 +303,9 @@ void fj__slots_abort(fj__slots *s, fj_executor *x)
     fj_request *req;
     unsigned at = 0;
 
+    lock(s);
+    atomic_store(&s->aborted, true); /* from here on what defers is failed by itself */
+    unlock(s);
     while ((slot = fj__slots_pop(s)) != NULL) {
         if (slot->job != NULL)
             fj__slots_run(slot, x);
@@ -314,6 +316,8 @@ void fj__slots_abort(fj__slots *s, fj_executor *x)
         (void)fj_request_fail(req, given_up(), NULL);
         fj_request_unref(req);
     }
+    atomic_store(&s->given_up, true);
+    fj__event_raise(&s->changed);
 }
 
 unsigned fj__slots_running(const fj__slots *s, unsigned *ret_slots)

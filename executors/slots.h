@@ -30,7 +30,8 @@ struct fj__slots {
     pthread_cond_t work; /* one is woken for each that is queued */
     bool leaving;
     atomic_bool closed;
-    bool aborted;
+    atomic_bool aborted;       /* what is deferred from now on fails */
+    atomic_bool given_up;      /* and what there was has: no drain waits any longer */
     void (*freed)(void *user); /* a slot was given back; called with the lock held; may be NULL */
     void *freed_user;
     fj_dispatcher *dispatcher;
@@ -67,7 +68,7 @@ void fj__slots_run(fj__slot *slot, fj_executor *x);
 void fj__slots_drop(fj__slot *slot, fj_error *failure);
 /** Whether a method or job of these slots runs on this thread. */
 bool fj__slots_inside(const fj__slots *s);
-/** Wait until all are free.  @errors TIMEOUT names what still runs */
+/** Wait until all are free, or given up by fj__slots_abort().  @errors TIMEOUT names what still runs */
 fj_code fj__slots_drain(fj__slots *s, fj_deadline by, fj_error **err);
 /** Fail what is queued or deferred; jobs in the queue are run by @p x, for they cannot be told. */
 void fj__slots_abort(fj__slots *s, fj_executor *x);

@@ -260,7 +260,7 @@ static fj_code await_io(struct threading *t, fj_deadline by, fj_error **err)
         unsigned seen = fj__event_read(&t->slots.changed);
         if (atomic_load(&t->io_ended))
             break;
-        if (!fj__event_wait(&t->slots.changed, seen, by))
+        if (atomic_load(&t->slots.given_up) || !fj__event_wait(&t->slots.changed, seen, by))
             return fj_fail(err, FJ_TIMEOUT, "the thread that polls has not ended");
     }
     return FJ_OK;

@@ -56,6 +56,8 @@ unsigned fj__server_taken(const fj_server *s, unsigned *ret_slots);
 bool fj__server_steps(const fj_server *s);
 /** Whether it runs, in this process. */
 bool fj__server_runs(fj_server *s);
+/** Give up what still runs: a wait in progress ends at once.  @return whether there was anything   @thread any */
+bool fj__server_abort(fj_server *s);
 double fj__server_drain(const fj_server *s);
 void fj__server_watch(fj_server *s, fj_watch *ret);
 /** The descriptor that is readable while decoded messages wait. */

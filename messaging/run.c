@@ -2,7 +2,7 @@
 /*
  * fj_run(): every started server of the process.  Those whose executor steps are polled and run here; the others have
  * threads of their own and are only waited for.  An eventfd wakes it: from signal handlers, from fj_run_stop() and
- * when a server stops.
+ * when a server stops.  At the end a thread waits for the servers, so that this one can wait for a second signal.
  */
 #include <fjord/server.h>
 
@@ -18,19 +18,42 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { SLICE_MS = 50 }; /* while draining: how soon a second signal is seen */
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t unpinned = PTHREAD_COND_INITIALIZER;
 static fj__running *first;
 static atomic_int wake_fd = -1; /* kept for the process's life: handlers may write to it at any time */
 static atomic_uint signals;
 static atomic_bool stop_asked, busy;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct sigaction old_int, old_term; /* what the two signals did before, while `taken` */
+static bool taken;                         /* under the lock */
+
+/* A child of fork has none of the parent's servers, nor is it in fj_run().  Signals stay taken, as dispositions are
+ * inherited: they count for its own run. */
+static void in_child(void)
+{
+    int fd = atomic_exchange(&wake_fd, -1);
+
+    if (fd >= 0)
+        (void)close(fd); /* its count is the parent's */
+    (void)pthread_mutex_init(&lock, NULL);
+    (void)pthread_cond_init(&unpinned, NULL);
+    first = NULL;
+    atomic_store(&signals, 0);
+    atomic_store(&stop_asked, false);
+    atomic_store(&busy, false);
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, in_child);
+}
 
 /* ---- the list ----------------------------------------------------------------------------------- */
 
 void fj__run_add(fj__running *r)
 {
+    (void)pthread_once(&once, watch_forks);
     (void)pthread_mutex_lock(&lock);
     r->next = first;
     first = r;
@@ -111,23 +134,45 @@ static void sleep_again(int fd)
     (void)n; /* nothing to read is what is wanted */
 }
 
-/* A forked child has inherited the parent's: it needs its own. */
+/* @locks needs the lock */
 static fj_code open_wake(fj_error **err)
 {
-    static unsigned generation;
-    static bool known;
-
-    if (known && generation == fj__fork_generation())
+    if (atomic_load(&wake_fd) >= 0)
         return FJ_OK;
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0)
         return fj_fail(err, FJ_SYSTEM, "no descriptor to be woken by: %s", strerror(errno));
-    int old = atomic_exchange(&wake_fd, fd);
-    if (old >= 0)
-        (void)close(old);
-    generation = fj__fork_generation();
-    known = true;
+    atomic_store(&wake_fd, fd);
     return FJ_OK;
+}
+
+fj_code fj_run_signals(fj_error **err)
+{
+    struct sigaction mine;
+
+    (void)pthread_once(&once, watch_forks);
+    (void)pthread_mutex_lock(&lock);
+    fj_code code = open_wake(err);
+    if (code == FJ_OK && !taken) {
+        memset(&mine, 0, sizeof mine);
+        mine.sa_handler = on_signal;
+        (void)sigemptyset(&mine.sa_mask);
+        (void)sigaction(SIGINT, &mine, &old_int);
+        (void)sigaction(SIGTERM, &mine, &old_term);
+        taken = true;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return code;
+}
+
+static void give_signals_back(void)
+{
+    (void)pthread_mutex_lock(&lock);
+    (void)sigaction(SIGINT, &old_int, NULL);
+    (void)sigaction(SIGTERM, &old_term, NULL);
+    taken = false;
+    (void)pthread_mutex_unlock(&lock);
+    atomic_store(&signals, 0);
 }
 
 /* ---- the loop ----------------------------------------------------------------------------------- */
@@ -227,76 +272,127 @@ static fj_code serve(fj_error **err)
 
 /* ---- the end ------------------------------------------------------------------------------------ */
 
-/* Wait for one server; a second signal cuts it short. */
-static fj_code drain_one(fj_server *s, fj_error **err)
+/* The servers that are left, and the thread that waits for them. */
+struct drain {
+    fj_server **servers;
+    fj_deadline *by;
+    size_t n;
+    fj_code code;
+    fj_error *error; /* the first */
+    atomic_bool done;
+};
+
+static void *drain(void *user)
 {
-    fj_deadline by = fj_in_seconds(fj__server_drain(s));
+    struct drain *d = user;
 
-    for (;;) {
-        fj_code code = fj_server_wait(s, fj_sooner(by, fj_in_ms(SLICE_MS)), err);
-        if (code == FJ_OK || code == FJ_STATE)
-            return FJ_OK;
-        if (code != FJ_TIMEOUT || fj_passed(by) || atomic_load(&signals) > 1)
-            return code;
-    }
-}
-
-static fj_code stop_all(fj_error **err)
-{
-    fj_code result = FJ_OK;
-
-    (void)pthread_mutex_lock(&lock);
-    for (fj__running *r = first; r != NULL; r = r->next)
-        fj_server_stop(r->server);
-    fj__running **left = NULL;
-    size_t n = 0, capacity = 0;
-    for (fj__running *r = first; r != NULL; r = r->next) {
-        fj__running **grown = fj__grow(left, &capacity, n + 1, sizeof *left);
-        if (grown == NULL)
-            break;
-        left = grown;
-        left[n++] = r;
-    }
-    (void)pthread_mutex_unlock(&lock);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < d->n; i++) {
         fj_error *error = NULL;
-        fj_code code = drain_one(left[i]->server, &error);
-        if (code == FJ_OK) {
-            error = fj_error_free(error);
+        fj_code code = fj_server_wait(d->servers[i], d->by[i], &error);
+        if (code == FJ_OK || code == FJ_STATE) { /* or another thread has waited for it, and reset it */
+            fj_error_free(error);
             continue;
         }
         fj__log(FJ_LOG_WARNING, "rpc", "given up: %s", fj_error_text(error));
-        if (result == FJ_OK)
-            result = error != NULL ? fj_error_move(error, err) : code;
-        else
+        if (d->code == FJ_OK) {
+            d->code = code;
+            d->error = error;
+        } else {
             fj_error_free(error);
+        }
     }
-    fj__free(left);
-    return result;
+    atomic_store(&d->done, true);
+    fj__run_wake();
+    return NULL;
+}
+
+/* Stop them, and list them with the ends of their drains. */
+static fj_code stop_all(struct drain *d, fj_error **err)
+{
+    size_t n = 0;
+
+    (void)pthread_mutex_lock(&lock);
+    for (fj__running *r = first; r != NULL; r = r->next) {
+        fj_server_stop(r->server);
+        n++;
+    }
+    d->servers = n > 0 ? fj__zalloc(n * sizeof(fj_server *)) : NULL;
+    d->by = n > 0 ? fj__zalloc(n * sizeof *d->by) : NULL;
+    bool good = n == 0 || (d->servers != NULL && d->by != NULL);
+    for (fj__running *r = first; good && r != NULL; r = r->next) {
+        d->servers[d->n] = r->server;
+        d->by[d->n++] = fj_in_seconds(fj__server_drain(r->server));
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return good ? FJ_OK : fj_fail(err, FJ_NOMEM, "no memory for the list of servers");
+}
+
+/* The program's signals are not for a thread of the library. */
+static bool start_thread(pthread_t *ret, struct drain *d)
+{
+    sigset_t all, before;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(ret, NULL, drain, d);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0;
+}
+
+/* Sleep until the servers are drained; from a second signal on they are given no more time.
+ * @return whether that gave something up */
+static bool await_drain(struct drain *d)
+{
+    struct pollfd woken = { .fd = atomic_load(&wake_fd), .events = POLLIN };
+    bool told = false, given_up = false;
+
+    while (!atomic_load(&d->done)) {
+        if (!told && atomic_load(&signals) > 1) {
+            told = true;
+            for (size_t i = 0; i < d->n; i++)
+                given_up = fj__server_abort(d->servers[i]) || given_up;
+        }
+        (void)poll(&woken, 1, -1);
+        sleep_again(woken.fd);
+    }
+    return given_up;
+}
+
+static fj_code end(fj_error **err)
+{
+    struct drain d = { .code = FJ_OK };
+    pthread_t thread;
+    fj_code code = stop_all(&d, err);
+
+    if (d.n > 0 && start_thread(&thread, &d)) {
+        bool given_up = await_drain(&d);
+        (void)pthread_join(thread, NULL);
+        if (given_up && d.code == FJ_OK)
+            d.code = fj_fail(&d.error, FJ_TIMEOUT, "a second signal came before all requests were answered");
+    } else {
+        (void)drain(&d); /* deaf to a second signal, but whole */
+    }
+    fj__free(d.servers);
+    fj__free(d.by);
+    if (code != FJ_OK) {
+        fj_error_free(d.error);
+        return code;
+    }
+    return d.error != NULL ? fj_error_move(d.error, err) : d.code;
 }
 
 fj_code fj_run(fj_error **err)
 {
-    struct sigaction mine, old_int, old_term;
-
     if (atomic_exchange(&busy, true))
         return fj_fail(err, FJ_STATE, "another thread is in fj_run()");
-    fj_code code = open_wake(err);
-    if (code != FJ_OK) {
-        atomic_store(&busy, false);
-        return code;
+    fj_code code = fj_run_signals(err);
+    if (code == FJ_OK) {
+        code = serve(err);
+        fj_code ended = end(code == FJ_OK ? err : NULL);
+        code = code != FJ_OK ? code : ended;
+        give_signals_back();
+        atomic_store(&stop_asked, false);
     }
-    atomic_store(&signals, 0);
-    memset(&mine, 0, sizeof mine);
-    mine.sa_handler = on_signal;
-    (void)sigemptyset(&mine.sa_mask);
-    (void)sigaction(SIGINT, &mine, &old_int);
-    (void)sigaction(SIGTERM, &mine, &old_term);
-    code = serve(err);
-    fj_code ended = stop_all(code == FJ_OK ? err : NULL);
-    (void)sigaction(SIGINT, &old_int, NULL);
-    (void)sigaction(SIGTERM, &old_term, NULL);
-    atomic_store(&stop_asked, false);
     atomic_store(&busy, false);
-    return code != FJ_OK ? code : ended;
+    return code;
 }

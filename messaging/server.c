@@ -29,6 +29,7 @@ struct fj_server {
     fj_listener gate;
     fj_listener *listener;
     atomic_bool stopping;
+    pthread_mutex_t ending;   /* held while the executor goes, or is told to give up */
     pthread_mutex_t stepping; /* held by the thread that polls and runs methods */
     fj__running running;
 };
@@ -135,9 +136,12 @@ static void log_start(const fj_server *s)
 
 static void tear_down(fj_server *s)
 {
-    if (s->executor != NULL)
-        s->executor->ops->free(s->executor);
+    (void)pthread_mutex_lock(&s->ending);
+    fj_executor *executor = s->executor;
     s->executor = NULL;
+    (void)pthread_mutex_unlock(&s->ending);
+    if (executor != NULL)
+        executor->ops->free(executor);
     if (s->listener != NULL)
         s->listener->ops->free(s->listener);
     s->listener = NULL;
@@ -236,6 +240,7 @@ static void destroy(fj_server *s)
     fj_dispatcher_free(s->dispatcher);
     fj__target_fini(&s->target);
     fj__free(s->name);
+    (void)pthread_mutex_destroy(&s->ending);
     (void)pthread_mutex_destroy(&s->stepping);
     fj__free(s);
 }
@@ -292,6 +297,7 @@ fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj
     s->gate.ops = &gate_ops;
     s->running.server = s;
     atomic_init(&s->stopping, false);
+    (void)pthread_mutex_init(&s->ending, NULL);
     (void)pthread_mutex_init(&s->stepping, NULL);
     fj_code code = complete(s, target, err);
     if (code != FJ_OK) {
@@ -426,6 +432,19 @@ bool fj__server_runs(fj_server *s)
 double fj__server_drain(const fj_server *s)
 {
     return fj__conf_number(s->transport->conf, "fjord", "drain", 60);
+}
+
+bool fj__server_abort(fj_server *s)
+{
+    bool any = false;
+
+    (void)pthread_mutex_lock(&s->ending);
+    if (s->executor != NULL) {
+        any = s->kind->running(s->executor, NULL) > 0;
+        s->kind->abort(s->executor);
+    }
+    (void)pthread_mutex_unlock(&s->ending);
+    return any;
 }
 
 void fj__server_watch(fj_server *s, fj_watch *ret)

@@ -3,7 +3,6 @@
 #include "base/alloc.h"
 #include "tools/common.h"
 #include <dlfcn.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -77,20 +76,12 @@ static void say_ready(const tool_opts *o, const fj_server *server, const fj_targ
     json_decref(line);
 }
 
-/* A signal that comes before fj_run() has taken the two lets it return at once. */
-static void told(int number)
-{
-    (void)number;
-    fj_run_stop();
-}
-
 static fj_code serve_until_told(const tool_opts *o, fj_server *server, const fj_target *target, fj_error **err)
 {
-    fj_code rc;
+    fj_code rc = fj_run_signals(err);
 
-    signal(SIGINT, told);
-    signal(SIGTERM, told);
-    rc = fj_server_start(server, err);
+    if (rc == FJ_OK)
+        rc = fj_server_start(server, err);
     if (rc != FJ_OK)
         return rc;
     say_ready(o, server, target);

@@ -66,7 +66,8 @@ typedef struct {
      *  @errors TIMEOUT names the methods still running; STATE from within one of them */
     fj_code (*stop)(fj_executor *x, fj_deadline by, fj_error **err);
     /** Give up what is left: deferred requests are failed; a thread in a method cannot be stopped and is
-     *  left to end by itself (free waits for it).  Never blocks. */
+     *  left to end by itself (free waits for it).  A stop() in progress in another thread, and any after, waits no
+     *  longer.  Never blocks, any thread, may be called twice. */
     void (*abort)(fj_executor *x);
     void (*free)(fj_executor *x);
     /** The child after a fork: forget threads that do not exist here.  May be NULL. */

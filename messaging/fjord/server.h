@@ -61,8 +61,14 @@ FJ_API FJ_MUST_USE fj_code fj_server_reset(fj_server *server, fj_error **err);
 FJ_API const char *fj_server_executor(const fj_server *server);
 
 /** Run every started server of the process until SIGINT or SIGTERM arrives or each is stopped, then stop and
- *  drain them ([fjord] drain).  Takes the two signals while it runs; one thread at a time.  @blocks */
+ *  drain them ([fjord] drain).  A second signal ends the drain: deferred requests are failed, methods that run are
+ *  left behind.  Takes the two signals while it runs, see fj_run_signals(); one thread at a time.  @blocks
+ *  @errors TIMEOUT: the drain was too short, or cut short, for what still ran; STATE: another thread is here */
 FJ_API FJ_MUST_USE fj_code fj_run(fj_error **err);
+/** Take SIGINT and SIGTERM now, not only in fj_run(): one that comes before lets fj_run() stop what is started and
+ *  return at once, instead of ending the process half-way through a start.  fj_run() gives them back.  Call it before
+ *  fj_server_start(); a second time it does nothing.   @errors SYSTEM   @thread any, never blocks */
+FJ_API FJ_MUST_USE fj_code fj_run_signals(fj_error **err);
 /** Let fj_run() return.  Any thread, signal handlers. */
 FJ_API void fj_run_stop(void);
 

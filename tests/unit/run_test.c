@@ -21,7 +21,7 @@ static fj_client *client;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static unsigned asleep, counted; /* under the lock */
+static unsigned asleep, counted, released; /* under the lock */
 static fj_request *kept;
 static atomic_bool watched;
 static pthread_t runner;
@@ -71,7 +71,17 @@ static fj_code count(fj_request *req, json_t *args, json_t **ret, fj_error **err
     return FJ_OK;
 }
 
-static const fj_method methods[] = { FJ_METHOD("later", FJ_PLAIN, later), FJ_METHOD("count", FJ_PLAIN, count) };
+static fj_code hold(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)ret, (void)err;
+    atomic_store(&watched, true);
+    tell(&counted);
+    await(&released, 1);
+    return FJ_OK;
+}
+
+static const fj_method methods[] = { FJ_METHOD("later", FJ_PLAIN, later), FJ_METHOD("count", FJ_PLAIN, count),
+                                     FJ_METHOD("hold", FJ_PLAIN, hold) };
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 static const fj_target here = FJ_TARGET(.topic = "t", .server = "s");
 static const fj_target there = FJ_TARGET(.topic = "t");
@@ -146,7 +156,7 @@ static void *answer_once_it_sleeps(void *user)
     return user;
 }
 
-START_TEST(run_sleeps_while_the_only_slot_is_held_and_goes_on_when_it_is_free)
+static void run_sleeps_until_told(void)
 {
     pthread_t thread;
 
@@ -158,6 +168,105 @@ START_TEST(run_sleeps_while_the_only_slot_is_held_and_goes_on_when_it_is_free)
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     ck_assert_uint_eq(counted, 1);
 }
+
+START_TEST(run_sleeps_while_the_only_slot_is_held_and_goes_on_when_it_is_free)
+{
+    run_sleeps_until_told();
+}
+END_TEST
+
+/* ---- signals ------------------------------------------------------------------------------------ */
+
+static void open_with_an_endless_drain(void)
+{
+    fj_conf *conf = fj_conf_new();
+
+    ck_assert_int_eq(fj_conf_set(conf, "fjord", "drain", "86400", NULL), FJ_OK);
+    client = fj_client_free(client);
+    transport = fj_transport_free(transport);
+    ck_assert_int_eq(fj_transport_open(conf, "fake://", &transport, NULL), FJ_OK);
+    ck_assert_int_eq(fj_client_new(transport, &there, NULL, &client, NULL), FJ_OK);
+    fj_conf_free(conf);
+}
+
+/* A signal, and the next only when the first was heard and all sleep again. */
+static void *signal_twice(void *user)
+{
+    await(&asleep, 1);
+    (void)kill(getpid(), SIGTERM);
+    await(&asleep, 2);
+    (void)kill(getpid(), SIGTERM);
+    return user;
+}
+
+START_TEST(a_second_signal_fails_what_is_deferred_and_ends_the_drain)
+{
+    pthread_t thread;
+    fj_future *answer_of = NULL;
+    fj_error *err = NULL;
+
+    open_with_an_endless_drain();
+    serve("blocking");
+    ck_assert_int_eq(fj_client_call_async(client, "later", NULL, NULL, &answer_of, NULL), FJ_OK);
+    ck_assert_int_eq(pthread_create(&thread, NULL, signal_twice, NULL), 0);
+    ck_assert_int_eq(fj_run(&err), FJ_TIMEOUT);
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "second signal"));
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(fj_future_wait(answer_of, fj_in_ms(5000), NULL, NULL), FJ_REMOTE);
+    ck_assert_int_eq(fj_server_wait(server, fj_in_ms(5000), NULL), FJ_OK);
+    fj_error_free(err);
+    fj_future_unref(answer_of);
+    fj_request_unref(kept);
+}
+END_TEST
+
+static void *signal_twice_while_held(void *user)
+{
+    await(&counted, 1);
+    return signal_twice(user);
+}
+
+START_TEST(a_second_signal_names_the_method_that_is_left_behind)
+{
+    pthread_t thread;
+    fj_error *err = NULL;
+
+    open_with_an_endless_drain();
+    serve("threading");
+    atomic_store(&watched, true);
+    cast("hold");
+    ck_assert_int_eq(pthread_create(&thread, NULL, signal_twice_while_held, NULL), 0);
+    ck_assert_int_eq(fj_run(&err), FJ_TIMEOUT);
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "hold"));
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    fj_error_free(err);
+    tell(&released);
+}
+END_TEST
+
+START_TEST(a_signal_before_run_is_heard_once_the_signals_are_taken)
+{
+    struct sigaction before, after;
+
+    ck_assert_int_eq(sigaction(SIGTERM, NULL, &before), 0);
+    ck_assert_int_eq(fj_run_signals(NULL), FJ_OK);
+    ck_assert_int_eq(fj_run_signals(NULL), FJ_OK);
+    serve("threading");
+    ck_assert_int_eq(raise(SIGTERM), 0);
+    ck_assert_int_eq(fj_run(NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_step(server, fj_in_ms(5000), NULL), FJ_CLOSED);
+    ck_assert_int_eq(sigaction(SIGTERM, NULL, &after), 0);
+    ck_assert(after.sa_handler == before.sa_handler);
+}
+END_TEST
+
+START_TEST(a_signal_of_the_last_run_does_not_end_the_next)
+{
+    ck_assert_int_eq(fj_run_signals(NULL), FJ_OK);
+    ck_assert_int_eq(raise(SIGINT), 0);
+    ck_assert_int_eq(fj_run(NULL), FJ_OK);
+    run_sleeps_until_told();
+}
 END_TEST
 
 int main(void)
@@ -168,6 +277,10 @@ int main(void)
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, a_stop_ends_run_though_a_deferred_request_holds_the_only_slot);
     tcase_add_test(c, run_sleeps_while_the_only_slot_is_held_and_goes_on_when_it_is_free);
+    tcase_add_test(c, a_second_signal_fails_what_is_deferred_and_ends_the_drain);
+    tcase_add_test(c, a_second_signal_names_the_method_that_is_left_behind);
+    tcase_add_test(c, a_signal_before_run_is_heard_once_the_signals_are_taken);
+    tcase_add_test(c, a_signal_of_the_last_run_does_not_end_the_next);
     suite_add_tcase(suite, c);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_ENV);
