@@ -20,9 +20,14 @@ static void unlock(fj__slots *s)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+static bool sleep_on_event(fj__slots *s, unsigned seen, fj_deadline by)
+{
+    return fj__event_wait(&s->changed, seen, by);
+}
+
 fj_code fj__slots_init(fj__slots *s, unsigned n, fj_error **err)
 {
-    *s = (fj__slots){ .n = n };
+    *s = (fj__slots){ .n = n, .sleep = sleep_on_event };
     s->all = fj__zalloc(n * sizeof *s->all);
     if (s->all == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for %u slots", n);
@@ -112,7 +117,7 @@ fj_code fj__slots_await(fj__slots *s, bool queued_too, fj_deadline by)
         unlock(s);
         if (there)
             return FJ_OK;
-        if (!fj__event_wait(&s->changed, seen, by))
+        if (!s->sleep(s, seen, by))
             return FJ_TIMEOUT;
     }
 }
@@ -362,7 +367,7 @@ void fj__trouble_pause(fj__trouble *t, fj__slots *s, const char *what, fj_deadli
     by = fj_sooner(by, fj_in_ms(PAUSE_MS));
     for (;;) {
         unsigned seen = fj__event_read(&s->changed);
-        if (atomic_load(&s->closed) || !fj__event_wait(&s->changed, seen, by))
+        if (atomic_load(&s->closed) || !s->sleep(s, seen, by))
             return;
     }
 }

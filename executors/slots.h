@@ -34,6 +34,8 @@ struct fj__slots {
     atomic_bool given_up;      /* and what there was has: no drain waits any longer */
     void (*freed)(void *user); /* a slot was given back; called with the lock held; may be NULL */
     void *freed_user;
+    /** How who polls waits for a change: on the event, unless it is a task. */
+    bool (*sleep)(fj__slots *s, unsigned seen, fj_deadline by);
     fj_dispatcher *dispatcher;
     unsigned n, used, queued;
     fj__slot *all, *free_list, *first, **last;

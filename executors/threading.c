@@ -7,24 +7,19 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "executors/slots.h"
+#include "executors/intake.h"
 
 #include <signal.h>
 #include <string.h>
 
-enum { BATCH = 32 };
-
 struct threading {
     fj_executor base; /* first */
     fj__slots slots;
-    fj_listener *listener;
-    fj__trouble trouble;
-    bool ack_done;
+    fj__intake intake;
     fj_invoke_fn wrap;
     void *wrap_user;
     pthread_t io;
     bool io_made;
-    atomic_bool io_ended;
     atomic_uint active; /* how many slots are queued or run: each needs a worker */
     pthread_mutex_t pool_lock;
     pthread_t *workers; /* under pool_lock, as `made` */
@@ -87,97 +82,18 @@ static int hand_over(struct threading *t, fj__slot *slot, void (*job)(void *user
     return rc;
 }
 
-/* ---- the I/O thread ---------------------------------------------------------------------------- */
+/* ---- the thread that polls ---------------------------------------------------------------------------- */
 
-static void begin(struct threading *t, fj__slot *slot, fj_incoming *in)
+static fj_code run_slot(fj__intake *in, fj__slot *slot, fj_error **err)
 {
-    fj_error *failure = NULL;
+    int rc = hand_over(fj__container(in, struct threading, intake), slot, NULL, NULL);
 
-    if (!fj__slots_begin(slot, in))
-        return;
-    int rc = hand_over(t, slot, NULL, NULL);
-    if (rc == 0)
-        return;
-    (void)fj_fail(&failure, FJ_SYSTEM, "no thread could be made: %s", strerror(rc));
-    fj__slots_drop(slot, failure);
-}
-
-/* As many slots as are free, one at least, `n` at most.  @return how many; 0 when closed */
-static size_t take_slots(struct threading *t, fj__slot **slots, size_t n)
-{
-    size_t got = 0;
-
-    while (got == 0) {
-        if (fj__slots_await(&t->slots, false, fj_never()) == FJ_CLOSED)
-            return 0;
-        while (got < n && (slots[got] = fj__slots_take(&t->slots)) != NULL)
-            got++;
-    }
-    return got;
-}
-
-/* Acknowledge and begin in[0 .. n), for each of which there is a slot. */
-static void admit(struct threading *t, fj__slot **slots, fj_incoming **in, size_t n)
-{
-    fj_error *err = NULL;
-    fj_code code = t->ack_done ? FJ_OK : t->listener->ops->ack(t->listener, in, n, fj_in_ms(FJ__ACK_MS), &err);
-
-    for (size_t i = 0; i < n; i++) {
-        if (in[i] != NULL && code == FJ_OK) {
-            begin(t, slots[i], in[i]);
-            continue;
-        }
-        fj__slots_give(slots[i]);
-        if (in[i] != NULL)
-            in[i]->ops->free(in[i]);
-    }
-    if (code != FJ_OK)
-        fj__trouble_pause(&t->trouble, &t->slots, "messages could not be acknowledged", fj_never(), code, err);
-}
-
-/* Jobs may have taken slots since the poll: then what came is admitted in pieces. */
-static void admit_all(struct threading *t, fj_incoming **in, size_t n)
-{
-    fj__slot *slots[BATCH];
-
-    for (size_t at = 0; at < n;) {
-        size_t got = take_slots(t, slots, n - at);
-        if (got == 0) {
-            for (; at < n; at++)
-                in[at]->ops->free(in[at]); /* closed: back to the broker */
-            return;
-        }
-        admit(t, slots, in + at, got);
-        at += got;
-    }
+    return rc == 0 ? FJ_OK : fj_fail(err, FJ_SYSTEM, "no thread could be made: %s", strerror(rc));
 }
 
 static void *io_thread(void *user)
 {
-    struct threading *t = user;
-    fj_incoming *in[BATCH];
-
-    while (fj__slots_await(&t->slots, false, fj_never()) == FJ_OK) {
-        fj_error *err = NULL;
-        size_t n = 0, max = fj__slots_free_count(&t->slots);
-        if (max == 0) /* a job was faster */
-            continue;
-        fj_code code = t->listener->ops->poll(t->listener, fj_never(), max < BATCH ? max : BATCH, in, &n, &err);
-        if (code == FJ_OK) {
-            admit_all(t, in, n);
-            continue;
-        }
-        if (code == FJ_CLOSED) {
-            fj_error_free(err);
-            break;
-        }
-        if (code != FJ_AGAIN && code != FJ_TIMEOUT)
-            fj__trouble_pause(&t->trouble, &t->slots, "polling failed", fj_never(), code, err);
-        else
-            fj_error_free(err);
-    }
-    atomic_store(&t->io_ended, true);
-    fj__event_raise(&t->slots.changed);
+    fj__intake_run(user);
     return NULL;
 }
 
@@ -201,7 +117,7 @@ static fj_code create(const fj_conf *conf, const fj_executor_opts *opts, fj_exec
     }
     (void)pthread_mutex_init(&t->pool_lock, NULL);
     t->base.ops = &fj__executor_threading;
-    t->ack_done = opts->ack_done;
+    t->intake = (fj__intake){ .slots = &t->slots, .ack_done = opts->ack_done, .run = run_slot };
     t->wrap = opts->wrap;
     t->wrap_user = opts->wrap_user;
     *ret = &t->base;
@@ -212,9 +128,9 @@ static fj_code start(fj_executor *x, fj_listener *listener, fj_dispatcher *dispa
 {
     struct threading *t = of(x);
 
-    t->listener = listener;
+    t->intake.listener = listener;
     t->slots.dispatcher = dispatcher;
-    int rc = thread_new(&t->io, "fj-io", io_thread, t);
+    int rc = thread_new(&t->io, "fj-io", io_thread, &t->intake);
     if (rc != 0)
         return fj_fail(err, FJ_SYSTEM, "no thread could be made: %s", strerror(rc));
     t->io_made = true;
@@ -250,20 +166,8 @@ static void close_it(fj_executor *x)
     struct threading *t = of(x);
 
     fj__slots_close(&t->slots);
-    if (t->listener != NULL)
-        t->listener->ops->interrupt(t->listener);
-}
-
-static fj_code await_io(struct threading *t, fj_deadline by, fj_error **err)
-{
-    while (t->io_made) {
-        unsigned seen = fj__event_read(&t->slots.changed);
-        if (atomic_load(&t->io_ended))
-            break;
-        if (atomic_load(&t->slots.given_up) || !fj__event_wait(&t->slots.changed, seen, by))
-            return fj_fail(err, FJ_TIMEOUT, "the thread that polls has not ended");
-    }
-    return FJ_OK;
+    if (t->intake.listener != NULL)
+        t->intake.listener->ops->interrupt(t->intake.listener);
 }
 
 static fj_code stop(fj_executor *x, fj_deadline by, fj_error **err)
@@ -272,7 +176,7 @@ static fj_code stop(fj_executor *x, fj_deadline by, fj_error **err)
 
     if (fj__slots_inside(&t->slots))
         return fj_fail(err, FJ_STATE, "a wait from within one of the server's methods");
-    fj_code code = await_io(t, by, err);
+    fj_code code = t->io_made ? fj__intake_join(&t->intake, by, err) : FJ_OK;
     return code == FJ_OK ? fj__slots_drain(&t->slots, by, err) : code;
 }
 
@@ -286,8 +190,8 @@ static void free_it(fj_executor *x)
     struct threading *t = of(x);
 
     fj__slots_close(&t->slots);
-    if (t->io_made && !atomic_load(&t->io_ended)) /* else the listener may be gone */
-        t->listener->ops->interrupt(t->listener);
+    if (t->io_made && !atomic_load(&t->intake.ended)) /* else the listener may be gone */
+        t->intake.listener->ops->interrupt(t->intake.listener);
     if (t->io_made)
         (void)pthread_join(t->io, NULL);
     fj__slots_leave(&t->slots);
@@ -308,7 +212,7 @@ static void at_fork(fj_executor *x)
     t->io_made = false;
     t->made = 0;
     atomic_store(&t->active, 0);
-    t->listener = NULL; /* the parent's */
+    t->intake.listener = NULL; /* the parent's */
 }
 
 static unsigned running(const fj_executor *x, unsigned *ret_slots)
