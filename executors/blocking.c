@@ -160,7 +160,7 @@ static fj_code step(fj_executor *x, fj_deadline by, fj_error **err)
         return fj_fail(err, FJ_STATE, "another thread steps this server");
     fj_code code = step_locked(b, by);
     atomic_store(&b->stepping, false);
-    fj__event_raise(&b->slots.changed);
+    fj__eventcount_raise(&b->slots.changed);
     return code == FJ_OK ? code : fj_fail(err, code, "%s", fj_code_text(code));
 }
 
@@ -199,10 +199,10 @@ static void close_it(fj_executor *x)
 static fj_code await_step(struct blocking *b, fj_deadline by, fj_error **err)
 {
     for (;;) {
-        unsigned seen = fj__event_read(&b->slots.changed);
+        unsigned seen = fj__eventcount_read(&b->slots.changed);
         if (!atomic_load(&b->stepping))
             return FJ_OK;
-        if (!atomic_load(&b->slots.given_up) && fj__event_wait(&b->slots.changed, seen, by))
+        if (!atomic_load(&b->slots.given_up) && fj__eventcount_wait(&b->slots.changed, seen, by))
             continue;
         fj_code code = fj__slots_drain(&b->slots, by, err); /* which names the method */
         return code != FJ_OK ? code : fj_fail(err, FJ_TIMEOUT, "a step of the server has not ended");

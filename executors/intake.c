@@ -96,16 +96,16 @@ void fj__intake_run(fj__intake *in)
             break;
     }
     atomic_store(&in->ended, true);
-    fj__event_raise(&in->slots->changed);
+    fj__eventcount_raise(&in->slots->changed);
 }
 
 fj_code fj__intake_join(fj__intake *in, fj_deadline by, fj_error **err)
 {
     for (;;) {
-        unsigned seen = fj__event_read(&in->slots->changed);
+        unsigned seen = fj__eventcount_read(&in->slots->changed);
         if (atomic_load(&in->ended))
             return FJ_OK;
-        if (atomic_load(&in->slots->given_up) || !fj__event_wait(&in->slots->changed, seen, by))
+        if (atomic_load(&in->slots->given_up) || !fj__eventcount_wait(&in->slots->changed, seen, by))
             return fj_fail(err, FJ_TIMEOUT, "what polls the broker has not ended");
     }
 }

@@ -27,7 +27,7 @@ fj__life_state fj__life_now(fj__life *l)
 static void enter(fj__life *l, fj__life_state state)
 {
     atomic_store(&l->state, (int)state);
-    fj__event_raise(&l->changed);
+    fj__eventcount_raise(&l->changed);
 }
 
 /* From one state to another; only one thread succeeds. */
@@ -37,7 +37,7 @@ static bool advance(fj__life *l, fj__life_state from, fj__life_state to)
 
     if (!atomic_compare_exchange_strong(&l->state, &expected, (int)to))
         return false;
-    fj__event_raise(&l->changed);
+    fj__eventcount_raise(&l->changed);
     return true;
 }
 
@@ -47,10 +47,10 @@ static bool wait_while(fj__life *l, fj__life_state state, fj_deadline by, const 
     fj_deadline hang = fj_in_ms(HANG_MS);
 
     for (;;) {
-        unsigned seen = fj__event_read(&l->changed);
+        unsigned seen = fj__eventcount_read(&l->changed);
         if (fj__life_now(l) != state)
             return true;
-        if (fj__event_wait(&l->changed, seen, fj_sooner(by, hang)))
+        if (fj__eventcount_wait(&l->changed, seen, fj_sooner(by, hang)))
             continue;
         if (fj_passed(by))
             return false;
@@ -128,11 +128,11 @@ fj_code fj__life_reset(fj__life *l, fj_error **err)
 bool fj__life_await_stop(fj__life *l, fj_deadline by)
 {
     for (;;) {
-        unsigned seen = fj__event_read(&l->changed);
+        unsigned seen = fj__eventcount_read(&l->changed);
         fj__life_state now = fj__life_now(l);
         if (now == FJ__LIFE_INIT || now >= FJ__LIFE_STOPPED)
             return true;
-        if (!fj__event_wait(&l->changed, seen, by))
+        if (!fj__eventcount_wait(&l->changed, seen, by))
             return false;
     }
 }

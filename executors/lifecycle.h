@@ -8,7 +8,7 @@
  */
 #include <fjord/error.h>
 
-#include "executors/event.h"
+#include "executors/eventcount.h"
 
 typedef enum {
     FJ__LIFE_INIT = 0,
@@ -32,7 +32,7 @@ typedef struct {
 typedef struct {
     atomic_int state; /* fj__life_state */
     atomic_bool stop_early;
-    fj__event changed;
+    fj__eventcount changed;
     const fj__life_ops *ops;
     void *user;
     const char *name;

@@ -22,7 +22,7 @@ static void unlock(fj__slots *s)
 
 static bool sleep_on_event(fj__slots *s, unsigned seen, fj_deadline by)
 {
-    return fj__event_wait(&s->changed, seen, by);
+    return fj__eventcount_wait(&s->changed, seen, by);
 }
 
 fj_code fj__slots_init(fj__slots *s, unsigned n, fj_error **err)
@@ -52,7 +52,7 @@ void fj__slots_fini(fj__slots *s)
 void fj__slots_close(fj__slots *s)
 {
     atomic_store(&s->closed, true);
-    fj__event_raise(&s->changed);
+    fj__eventcount_raise(&s->changed);
 }
 
 /* ---- taking and giving ------------------------------------------------------------------------- */
@@ -84,7 +84,7 @@ static void give_locked(fj__slot *slot)
     slot->next = s->free_list;
     s->free_list = slot;
     s->used--;
-    fj__event_raise(&s->changed);
+    fj__eventcount_raise(&s->changed);
     if (s->freed != NULL)
         s->freed(s->freed_user);
 }
@@ -109,7 +109,7 @@ unsigned fj__slots_free_count(fj__slots *s)
 fj_code fj__slots_await(fj__slots *s, bool queued_too, fj_deadline by)
 {
     for (;;) {
-        unsigned seen = fj__event_read(&s->changed);
+        unsigned seen = fj__eventcount_read(&s->changed);
         if (atomic_load(&s->closed))
             return FJ_CLOSED;
         lock(s);
@@ -161,7 +161,7 @@ void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user)
     s->last = &slot->next;
     s->queued++;
     (void)pthread_cond_signal(&s->work);
-    fj__event_raise(&s->changed);
+    fj__eventcount_raise(&s->changed);
     unlock(s);
 }
 
@@ -277,10 +277,10 @@ fj_code fj__slots_drain(fj__slots *s, fj_deadline by, fj_error **err)
     char text[512];
 
     for (;;) {
-        unsigned seen = fj__event_read(&s->changed);
+        unsigned seen = fj__eventcount_read(&s->changed);
         if (fj__slots_running(s, NULL) == 0)
             return FJ_OK;
-        if (!atomic_load(&s->given_up) && fj__event_wait(&s->changed, seen, by))
+        if (!atomic_load(&s->given_up) && fj__eventcount_wait(&s->changed, seen, by))
             continue;
         name_running(s, text, sizeof text);
         return fj_fail(err, FJ_TIMEOUT, "still running: %s", text);
@@ -322,7 +322,7 @@ void fj__slots_abort(fj__slots *s, fj_executor *x)
         fj_request_unref(req);
     }
     atomic_store(&s->given_up, true);
-    fj__event_raise(&s->changed);
+    fj__eventcount_raise(&s->changed);
 }
 
 unsigned fj__slots_running(const fj__slots *s, unsigned *ret_slots)
@@ -366,7 +366,7 @@ void fj__trouble_pause(fj__trouble *t, fj__slots *s, const char *what, fj_deadli
     fj_error_free(err);
     by = fj_sooner(by, fj_in_ms(PAUSE_MS));
     for (;;) {
-        unsigned seen = fj__event_read(&s->changed);
+        unsigned seen = fj__eventcount_read(&s->changed);
         if (atomic_load(&s->closed) || !s->sleep(s, seen, by))
             return;
     }

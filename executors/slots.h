@@ -8,7 +8,7 @@
  */
 #include <fjord/executor.h>
 
-#include "executors/event.h"
+#include "executors/eventcount.h"
 
 #include <pthread.h>
 
@@ -26,8 +26,8 @@ typedef struct fj__slot {
 
 struct fj__slots {
     pthread_mutex_t lock;
-    fj__event changed;   /* raised when a slot is given back, a job queued, or the executor closed */
-    pthread_cond_t work; /* one is woken for each that is queued */
+    fj__eventcount changed; /* raised when a slot is given back, a job queued, or the executor closed */
+    pthread_cond_t work;    /* one is woken for each that is queued */
     bool leaving;
     atomic_bool closed;
     atomic_bool aborted;       /* what is deferred from now on fails */

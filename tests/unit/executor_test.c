@@ -2,7 +2,7 @@
 /* The executors, each test under each of them, against a listener fed by hand. */
 #include "base/alloc.h"
 #include "base/log.h"
-#include "executors/event.h"
+#include "executors/eventcount.h"
 #include "executors/executor.h"
 #include "tests/support/mock_listener.h"
 
@@ -25,7 +25,7 @@ static bool stepping;
 static atomic_uint errors_logged;
 
 /* What methods and test tell each other. */
-static fj__event told;
+static fj__eventcount told;
 static atomic_uint entered, most, inside, jobs;
 static atomic_bool gate;
 static _Atomic(fj_request *) kept;
@@ -33,27 +33,27 @@ static atomic_int code_inside;
 
 static void tell(void)
 {
-    fj__event_raise(&told);
+    fj__eventcount_raise(&told);
 }
 
 /* Wait until `*count` is at least `n`; a test that waits in vain fails by Check's time limit. */
 static void await_count(atomic_uint *count, unsigned n)
 {
     for (;;) {
-        unsigned seen = fj__event_read(&told);
+        unsigned seen = fj__eventcount_read(&told);
         if (atomic_load(count) >= n)
             return;
-        (void)fj__event_wait(&told, seen, fj_never());
+        (void)fj__eventcount_wait(&told, seen, fj_never());
     }
 }
 
 static void await_gate(void)
 {
     for (;;) {
-        unsigned seen = fj__event_read(&told);
+        unsigned seen = fj__eventcount_read(&told);
         if (atomic_load(&gate))
             return;
-        (void)fj__event_wait(&told, seen, fj_never());
+        (void)fj__eventcount_wait(&told, seen, fj_never());
     }
 }
 

@@ -14,35 +14,35 @@
 static fj__life life;
 static atomic_uint starts, stops, waits, in_step, hangs;
 static atomic_bool gate, inside;
-static fj__event told;
+static fj__eventcount told;
 static atomic_int start_code, wait_code;
 static bool held; /* whether steps wait for the gate */
 
 static void hold(void)
 {
     atomic_fetch_add(&in_step, 1);
-    fj__event_raise(&told);
+    fj__eventcount_raise(&told);
     while (held) {
-        unsigned seen = fj__event_read(&told);
+        unsigned seen = fj__eventcount_read(&told);
         if (atomic_load(&gate))
             return;
-        (void)fj__event_wait(&told, seen, fj_never());
+        (void)fj__eventcount_wait(&told, seen, fj_never());
     }
 }
 
 static void open_gate(void)
 {
     atomic_store(&gate, true);
-    fj__event_raise(&told);
+    fj__eventcount_raise(&told);
 }
 
 static void await_step(void)
 {
     for (;;) {
-        unsigned seen = fj__event_read(&told);
+        unsigned seen = fj__eventcount_read(&told);
         if (atomic_load(&in_step) > 0)
             return;
-        (void)fj__event_wait(&told, seen, fj_never());
+        (void)fj__eventcount_wait(&told, seen, fj_never());
     }
 }
 

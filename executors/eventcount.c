@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "event.h"
+#include "eventcount.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-void fj__event_raise(fj__event *e)
+void fj__eventcount_raise(fj__eventcount *e)
 {
     (void)atomic_fetch_add_explicit(&e->count, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&e->waiting, memory_order_seq_cst) == 0)
@@ -18,9 +18,9 @@ void fj__event_raise(fj__event *e)
     errno = before;
 }
 
-static bool wait_counted(fj__event *e, unsigned seen, fj_deadline by)
+static bool wait_counted(fj__eventcount *e, unsigned seen, fj_deadline by)
 {
-    while (fj__event_read(e) == seen) {
+    while (fj__eventcount_read(e) == seen) {
         /* FUTEX_WAIT_BITSET takes a point of the monotonic clock, FUTEX_WAIT a span. */
         struct timespec until = { .tv_sec = (time_t)(by.ns / 1000000000),
                                   .tv_nsec = (long)(by.ns % 1000000000) };
@@ -34,7 +34,7 @@ static bool wait_counted(fj__event *e, unsigned seen, fj_deadline by)
     return true;
 }
 
-bool fj__event_wait(fj__event *e, unsigned seen, fj_deadline by)
+bool fj__eventcount_wait(fj__eventcount *e, unsigned seen, fj_deadline by)
 {
     (void)atomic_fetch_add_explicit(&e->waiting, 1, memory_order_seq_cst);
     bool changed = wait_counted(e, seen, by);
