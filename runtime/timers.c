@@ -56,7 +56,7 @@ bool fj__timer_set(fj__timers *ts, fj__timer *t, fj_deadline at)
     if (heap == NULL)
         return false;
     ts->heap = heap;
-    t->at = at.ns;
+    t->at = ts->running && at.ns <= ts->now ? ts->now + 1 : at.ns; /* behind all that this turn runs */
     up(ts, ts->n++, t);
     return true;
 }
@@ -68,12 +68,14 @@ fj_deadline fj__timers_next(const fj__timers *ts)
 
 void fj__timers_run(fj__timers *ts, fj_deadline now)
 {
-    /* As many as there are now: a timer that sets itself anew cannot keep this loop going. */
-    for (size_t left = ts->n; left != 0 && ts->n != 0 && ts->heap[0]->at <= now.ns; left--) {
+    ts->now = now.ns;
+    ts->running = true;
+    while (ts->n != 0 && ts->heap[0]->at <= now.ns) {
         fj__timer *t = ts->heap[0];
         fj__timer_cancel(ts, t);
         t->fn(t, now);
     }
+    ts->running = false;
 }
 
 void fj__timers_fini(fj__timers *ts)

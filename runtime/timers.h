@@ -14,6 +14,8 @@ struct fj__timer {
 typedef struct {
     fj__timer **heap;
     size_t n, capacity;
+    int64_t now; /* of the turn that is running */
+    bool running;
 } fj__timers;
 
 /** Set, or set anew.  @return false when memory ran out (the timer is then idle) */
@@ -21,7 +23,8 @@ bool fj__timer_set(fj__timers *ts, fj__timer *t, fj_deadline at);
 void fj__timer_cancel(fj__timers *ts, fj__timer *t);
 /** When the first is due; never when there is none. */
 fj_deadline fj__timers_next(const fj__timers *ts);
-/** Run what is due.  A timer set again by its own function to a time not after @p now waits for the next call. */
+/** Run what is due.  A timer that one of them sets to a time not after @p now waits for the next call, so that none can
+ *  keep this one going or hold the others up.  @param now not never */
 void fj__timers_run(fj__timers *ts, fj_deadline now);
 void fj__timers_fini(fj__timers *ts);
 
