@@ -91,7 +91,7 @@ endif
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all demo check check-asan check-tsan check-built tests lint headers install uninstall bench fuzz clean help \
+.PHONY: all demo check check-asan check-tsan check-idle check-built tests lint headers install uninstall bench fuzz clean help \
 	setup setup-build setup-lint FORCE
 
 all: $(STATIC) $(SHARED) $(LINKS) $(TOOL) $(EXAMPLES) ## build the libraries, the command and the examples (default)
@@ -195,6 +195,9 @@ check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address
 check-tsan: ## the same under ThreadSanitizer
 	@$(MAKE) --no-print-directory check SAN=thread
+check-idle: setup ## five minutes without a call over a real broker: the connections are kept (not part of check)
+	@$(MAKE) $(PARALLEL) --no-print-directory all tests
+	@BUILD='$(BUILD)' tests/interop/run idle
 
 lint: setup-lint ## check layers, includes, banned functions, layout, and run the static analysers
 	@scripts/lint

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the groups of interop tests named on the command line, or all."""
+"""Runs the groups of interop tests named on the command line, or all but those that take minutes."""
 import sys
 
 import harness
 from edge import edge
 from faults import faults
+from heartbeat import heartbeat, long_idle
 from matrix import matrix
 from tool import tool
 from topology import topology
 
-GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults, "tool": tool}
+GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
+          "heartbeat": heartbeat, "tool": tool}
+SLOW = {"idle": long_idle}
 
 suite = harness.Suite()
 for name in sys.argv[1:] or GROUPS:
     with suite.case(f"the group {name} runs to its end", 500):
-        GROUPS[name](suite)
+        (GROUPS | SLOW)[name](suite)
 harness.main_exit(suite)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The C side of the interop tests: reads one JSON command a line, answers one JSON object a line.
- * Commands: open, serve, stop, call, cast, seen, close. */
+ * Commands: open, serve, stop, call, cast, spin, seen, close. */
 #include <fjord/fjord.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -305,6 +305,17 @@ static fj_code do_send(const json_t *cmd, json_t **ret, fj_error **err)
     return rc;
 }
 
+/* A caller busy in its own code: this thread computes, and calls nothing of the library but its clock. */
+static fj_code do_spin(const json_t *cmd, json_t **ret, fj_error **err)
+{
+    fj_deadline by = fj_in_seconds(json_number_value(json_object_get(cmd, "seconds")));
+
+    (void)ret, (void)err;
+    while (!fj_passed(by))
+        continue;
+    return FJ_OK;
+}
+
 /* What casts left, once there are `count` of them. */
 static fj_code do_seen(const json_t *cmd, json_t **ret, fj_error **err)
 {
@@ -337,8 +348,8 @@ static const struct {
     const char *name;
     fj_code (*fn)(const json_t *cmd, json_t **ret, fj_error **err);
 } commands[] = {
-    { "open", do_open }, { "serve", do_serve }, { "stop", do_stop },   { "call", do_send },
-    { "cast", do_send }, { "seen", do_seen },   { "close", do_close },
+    { "open", do_open }, { "serve", do_serve }, { "stop", do_stop }, { "call", do_send },
+    { "cast", do_send }, { "spin", do_spin },   { "seen", do_seen }, { "close", do_close },
 };
 
 static fj_code run(const json_t *cmd, json_t **ret, fj_error **err)
