@@ -90,6 +90,13 @@ static void put_reject(struct fj__amqp_listener *l, uint64_t tag, bool requeue)
     (void)fj__engine_method(l->d->consuming.engine, l->channel.id, AMQP_BASIC_REJECT_METHOD, &m);
 }
 
+/* It did not run: when the broker delivers it again it is not one that came twice. */
+static void unsee(const incoming *in)
+{
+    if (in->ids.unique_id != NULL)
+        fj__window_forget(&in->l->window, in->ids.unique_id);
+}
+
 static void settle(incoming *in)
 {
     if (!in->settled && !stale(in->l, in->epoch))
@@ -379,6 +386,18 @@ static fj_code send_reply(incoming *in, char *body, size_t n, bool last)
     return FJ_OK;
 }
 
+/* It ran: acknowledge it, if that was not done before. */
+static void finish(incoming *in)
+{
+    fj__domain *d = in->l->d;
+
+    if (!in->settled && !stale(in->l, in->epoch)) {
+        put_ack(in->l, in->tag, false);
+        fj__domain_touch(d, &d->consuming, false);
+    }
+    settle(in);
+}
+
 static fj_code reply(fj_incoming *base, const json_t *result, const fj_error *failure, fj_error **err)
 {
     incoming *in = incoming_of(base);
@@ -397,11 +416,8 @@ static fj_code reply(fj_incoming *base, const json_t *result, const fj_error *fa
     fj__timer_cancel(&d->timers, &in->monitor);
     in->interval_ns = 0;
     rc = send_reply(in, body, n, true);
-    if (in->l->opts.ack_done && !in->settled && !stale(in->l, in->epoch)) {
-        put_ack(in->l, in->tag, false);
-        settle(in);
-        fj__domain_touch(d, &d->consuming, false);
-    }
+    if (in->l->opts.ack_done)
+        finish(in);
     fj__domain_touch(d, &d->publishing, false);
     fj__domain_unlock(d);
     return rc == FJ_OK ? rc : fj_fail(err, rc, rc == FJ_CLOSED ? "the transport is closed" : "out of memory");
@@ -414,11 +430,7 @@ static void done(fj_incoming *base)
 
     fj__domain_lock(d);
     fj__timer_cancel(&d->timers, &in->monitor);
-    if (!in->settled && !stale(in->l, in->epoch)) {
-        put_ack(in->l, in->tag, false);
-        settle(in);
-        fj__domain_touch(d, &d->consuming, false);
-    }
+    finish(in);
     fj__domain_unlock(d);
 }
 
@@ -426,12 +438,14 @@ static void give_back(incoming *in)
 {
     fj__domain *d = in->l->d;
 
-    if (!in->settled && !stale(in->l, in->epoch)) {
+    if (in->settled)
+        return;
+    unsee(in);
+    if (!stale(in->l, in->epoch)) {
         put_reject(in->l, in->tag, true);
-        settle(in);
         fj__domain_touch(d, &d->consuming, false);
     }
-    in->settled = true;
+    settle(in);
 }
 
 static void requeue(fj_incoming *base)
@@ -669,6 +683,7 @@ static size_t drop_stale(struct fj__amqp_listener *l, fj_incoming **in, size_t n
         if (in[i] == NULL || !stale(l, incoming_of(in[i])->epoch))
             continue;
         incoming_of(in[i])->settled = true;
+        unsee(incoming_of(in[i]));
         ret_stale[stales++] = in[i];
         in[i] = NULL;
     }
@@ -701,9 +716,12 @@ static fj_code ack(fj_listener *base, fj_incoming **in, size_t n, fj_deadline by
     if (stales != 0) { /* a batch comes over one channel: all are stale, or the rest is acked now */
         for (size_t i = 0; i < stales; i++)
             free_incoming(dead[i]);
-    } else if (rc == FJ_OK) {
+    } else {
         fj__domain_lock(l->d);
-        stales = l->epoch != h.epoch ? drop_stale(l, in, n, dead) : 0;
+        if (rc == FJ_OK && l->epoch != h.epoch)
+            stales = drop_stale(l, in, n, dead);
+        for (size_t i = 0; rc != FJ_OK && i < n; i++)
+            unsee(incoming_of(in[i]));
         fj__domain_unlock(l->d);
         for (size_t i = 0; i < stales; i++)
             free_incoming(dead[i]);

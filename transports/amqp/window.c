@@ -9,6 +9,7 @@ enum { ID_MAX = 64 };
 
 struct fj__window_id {
     uint32_t next; /* 1 + index */
+    bool known;    /* in its chain */
     char text[ID_MAX + 1];
 };
 
@@ -44,30 +45,38 @@ static uint32_t *bucket_of(fj__window *w, const char *id)
     return &w->buckets[h & w->mask];
 }
 
-static void forget(fj__window *w, size_t i)
+static uint32_t *place_of(fj__window *w, const char *id)
 {
-    uint32_t *at = bucket_of(w, w->ids[i].text);
+    uint32_t *at = bucket_of(w, id);
 
-    while (*at != i + 1)
+    while (*at != 0 && strcmp(w->ids[*at - 1].text, id) != 0)
         at = &w->ids[*at - 1].next;
-    *at = w->ids[i].next;
+    return at;
+}
+
+void fj__window_forget(fj__window *w, const char *id)
+{
+    uint32_t *at = place_of(w, id);
+
+    if (*at == 0)
+        return;
+    struct fj__window_id *slot = &w->ids[*at - 1];
+    *at = slot->next;
+    slot->known = false;
 }
 
 bool fj__window_add(fj__window *w, const char *id)
 {
     if (strlen(id) > ID_MAX)
         return true;
-    for (uint32_t i = *bucket_of(w, id); i != 0; i = w->ids[i - 1].next) {
-        if (strcmp(w->ids[i - 1].text, id) == 0)
-            return false;
-    }
-    if (w->used == w->n)
-        forget(w, w->at);
-    else
-        w->used++;
+    if (*place_of(w, id) != 0)
+        return false;
     struct fj__window_id *slot = &w->ids[w->at];
+    if (slot->known)
+        fj__window_forget(w, slot->text);
     uint32_t *head = bucket_of(w, id);
     memcpy(slot->text, id, strlen(id) + 1);
+    slot->known = true;
     slot->next = *head;
     *head = (uint32_t)w->at + 1;
     w->at = (w->at + 1) % w->n;
