@@ -188,17 +188,6 @@ static void expire(fj__op *op)
     fj__op_finish(op, NULL, error);
 }
 
-static void arm(fj__op *op)
-{
-    fj_deadline at = op->by;
-
-    if (op->monitor_ns != 0)
-        at = fj_sooner(at, (fj_deadline){ op->heard_ns + op->monitor_ns });
-    if (!fj_is_never(at) && !fj__timer_set(&op->domain->timers, &op->timer, at))
-        fj__op_finish(op, NULL,
-                      NULL); /* unreachable in practice: room was made when the operation was queued */
-}
-
 static void give_up_reply(fj__publisher *p, fj__op *op, fj_deadline now)
 {
     unsigned i = p->gone_next++ % GONE_MAX;
@@ -330,6 +319,16 @@ static void refuse(fj__op *op, fj_code code, const char *text)
 
     (void)fj_fail(&error, code, "%s", text);
     fj__op_finish(op, NULL, error);
+}
+
+static void arm(fj__op *op)
+{
+    fj_deadline at = op->by;
+
+    if (op->monitor_ns != 0)
+        at = fj_sooner(at, (fj_deadline){ op->heard_ns + op->monitor_ns });
+    if (!fj_is_never(at) && !fj__timer_set(&op->domain->timers, &op->timer, at))
+        refuse(op, FJ_NOMEM, "out of memory");
 }
 
 void fj__publisher_pump(fj__publisher *p, fj_deadline now)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A listener of the rabbit driver, seen through the driver's contract, against a broker that misbehaves when told to. */
+/* A listener and a sender of the rabbit driver, seen through the driver's contract, against a broker that misbehaves when told to. */
+#include "base/alloc.h"
 #include "tests/support/broker.h"
 
 #include <check.h>
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONG_MS = 10000, QUEUES = 3 };
+enum { LONG_MS = 10000, QUEUES = 3, MANY = 20 };
 
 static broker *b;
 static fj_driver *driver;
@@ -158,10 +159,72 @@ START_TEST(a_message_lost_before_it_was_asked_for_comes_again)
 }
 END_TEST
 
+/* With the @p nth allocation failing (0: none).  @return whether there was one to fail */
+static bool cast(unsigned long nth, fj_code *ret_rc, fj_future **ret)
+{
+    fj_target there = FJ_TARGET(.topic = "t");
+    fj_send s = {
+        .size = sizeof s, .target = &there, .method = "m1", .retry = -1, .by = fj_in_ms(2 * LONG_MS)
+    };
+
+    *ret = NULL;
+    (void)fj__alloc_fail(nth, false);
+    *ret_rc = driver->ops->send(driver, &s, ret, NULL);
+    return fj__alloc_fail(0, false) >= nth;
+}
+
+START_TEST(without_memory_a_cast_fails_and_is_not_sent_or_else_it_comes)
+{
+    unsigned bad = 0;
+    bool struck = true;
+
+    for (unsigned long nth = 0; struck; nth++) { /* 0: the connection is there then */
+        fj_future *future;
+        fj_code rc;
+        struck = cast(nth, &rc, &future);
+        if (rc == FJ_OK)
+            rc = fj_future_wait(future, fj_in_ms(LONG_MS), NULL, NULL);
+        fj_future_unref(future);
+        ck_assert_msg(rc == FJ_OK || rc == FJ_NOMEM, "%lu: %s", nth, fj_code_name(rc));
+        bad += rc != FJ_OK;
+        if (rc != FJ_OK)
+            continue;
+        publish(100 + (unsigned)nth); /* behind it */
+        run(receive(1));
+        run(receive(100 + (unsigned)nth));
+    }
+    ck_assert_uint_gt(bad, 5);
+}
+END_TEST
+
+START_TEST(without_memory_no_cast_is_taken_for_confirmed)
+{
+    fj_future *future = NULL;
+    fj_code rc = FJ_OK;
+
+    (void)cast(0, &rc, &future);
+    ck_assert_int_eq(fj_future_wait(future, fj_in_ms(LONG_MS), NULL, NULL), FJ_OK);
+    fj_future_unref(future);
+    broker_fault(b, BROKER_MUTE, 0);
+    for (unsigned pending = 0; pending < MANY; pending++) { /* whatever has to grow meanwhile */
+        bool struck = true;
+        for (unsigned long nth = 1; struck; nth++) {
+            struck = cast(nth, &rc, &future);
+            if (rc == FJ_OK && fj_future_done(future))
+                rc = fj_future_result(future, NULL, NULL) == FJ_NOMEM ? FJ_NOMEM : FJ_STATE;
+            fj_future_unref(future);
+            ck_assert_msg(rc == FJ_OK || rc == FJ_NOMEM, "allocation %lu: %s", nth, fj_code_name(rc));
+        }
+    }
+    broker_fault(b, BROKER_RESUME, 0);
+    reconnect(); /* ends them all */
+}
+END_TEST
+
 int main(void)
 {
-    Suite *suite = suite_create("amqp listener");
-    TCase *c = tcase_create("listener");
+    Suite *suite = suite_create("amqp driver");
+    TCase *c = tcase_create("driver");
 
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_set_timeout(c, 60);
@@ -169,6 +232,8 @@ int main(void)
     tcase_add_test(c, a_message_given_back_unprocessed_comes_again);
     tcase_add_test(c, a_message_that_ran_and_comes_again_is_ignored);
     tcase_add_test(c, a_message_lost_before_it_was_asked_for_comes_again);
+    tcase_add_test(c, without_memory_a_cast_fails_and_is_not_sent_or_else_it_comes);
+    tcase_add_test(c, without_memory_no_cast_is_taken_for_confirmed);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
