@@ -2,6 +2,7 @@
 #include "transports/amqp/domain.h"
 
 #include "transports/amqp/publisher.h"
+#include "transports/amqp/topology.h"
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -154,18 +155,25 @@ static const fj__link_ops link_ops = {
     .up = link_up, .event = link_event, .down = link_down, .failed = link_failed, .note = link_note
 };
 
+/* A number is free when nobody here has it, and the broker has closed what had it before. */
 bool fj__domain_attach(fj__domain *d, fj__link *l, fj__channel *c, uint16_t first, fj_deadline now)
 {
     fj__channel **at = channels_of(d, l);
-    uint16_t id = first;
+    bool open = l->state == FJ__LINK_OPEN;
+    unsigned id = first, max = open ? fj__engine_channel_max(l->engine) : FJ__LINK_CHANNEL_MAX;
 
     while (*at != NULL && (*at)->id < first)
         at = &(*at)->next;
-    for (; *at != NULL && (*at)->id == id; at = &(*at)->next) {
-        if (id++ == 2047)
+    for (; (*at != NULL && (*at)->id == id) || (open && fj__engine_channel_known(l->engine, (uint16_t)id));
+         id++) {
+        if (id >= max)
             return false;
+        if (*at != NULL && (*at)->id == id)
+            at = &(*at)->next;
     }
-    c->id = id;
+    if (id > max)
+        return false;
+    c->id = (uint16_t)id;
     c->next = *at;
     *at = c;
     if (l->state == FJ__LINK_OPEN)
@@ -180,6 +188,8 @@ void fj__domain_detach(fj__domain *d, fj__link *l, fj__channel *c)
     for (fj__channel **at = channels_of(d, l); *at != NULL; at = &(*at)->next) {
         if (*at == c) {
             *at = c->next;
+            if (l->state == FJ__LINK_OPEN) /* nobody would look at what still comes over it */
+                (void)fj__close_channel(l->engine, c->id);
             c->id = 0;
             return;
         }
@@ -218,6 +228,19 @@ static void pump_link(fj__link *l, short ready, fj_deadline now)
     fj__link_pump(l, (ready & (POLLIN | POLLERR | POLLHUP)) != 0, (ready & POLLOUT) != 0, now);
 }
 
+static void nudge_all(const fj__domain *d)
+{
+    for (const struct fj__waiter *w = d->waiters; w != NULL; w = w->next)
+        fj__future_nudge(w->gate);
+}
+
+void fj__domain_rouse(fj__domain *d)
+{
+    nudge_all(d);
+    if (d->sleeping)
+        wake_leader(d);
+}
+
 /* Sleep on the sockets until something happens or @p by, then do all that can be done.  The lock is released for the
  * sleep. */
 static void pump(fj__domain *d, fj_deadline by)
@@ -243,9 +266,7 @@ static void pump(fj__domain *d, fj_deadline by)
         uint64_t count;
         ssize_t ignored = read(d->wake_fd, &count, sizeof count);
         (void)ignored;
-        /* An interrupt from a signal handler can reach the sleepers in no other way. */
-        for (struct fj__waiter *w = d->waiters; w != NULL; w = w->next)
-            fj__future_nudge(w->gate);
+        nudge_all(d); /* an interrupt from a signal handler can reach the sleepers in no other way */
     }
     fj_deadline now = fj_now();
     pump_link(&d->consuming, ready > 0 && epochs[0] == d->consuming.fd ? ready_of(&d->consuming, fds, n) : 0,

@@ -85,6 +85,8 @@ void fj__domain_note(fj__domain *d, fj_log_level level, char *text);
  *  unless the caller itself will wait next (@p waits), start the keeper where nobody leads.  @locks needs the domain's */
 void fj__domain_touch(fj__domain *d, fj__link *link, bool waits);
 
+/** Have every ready() of those who wait asked again.  @locks needs the domain's */
+void fj__domain_rouse(fj__domain *d);
 /** Block until ready(user), called under the lock, says true, or @p by: lead, or sleep on @p gate while another leads.
  *  @param gate lends; nudge it to have ready() asked again.   @locks takes the domain's */
 bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by);

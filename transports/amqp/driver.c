@@ -245,6 +245,7 @@ static void close_(fj_driver *base)
         fj__publisher_fail_all(d->publisher, FJ_CLOSED, "the transport was closed");
         fj__link_close(&d->publishing, fj_now());
         fj__link_close(&d->consuming, fj_now());
+        fj__domain_rouse(d); /* whoever polls a listener */
         fj__domain_touch(d, NULL, false);
     }
     fj__domain_unlock(d);

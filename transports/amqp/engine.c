@@ -564,11 +564,20 @@ static void on_tune(fj__engine *e, const amqp_connection_tune_t *tune)
         (void)go(e, FJ__ENGINE_OPENING);
 }
 
+/* RabbitMQ says 530 also of what ends by itself: "... connection limit (8) is reached", "vhost 'v' is down". */
+static bool may_pass(const char *text)
+{
+    return strstr(text, "connection limit") != NULL || strstr(text, " is down") != NULL;
+}
+
 /* The broker's close while the handshake runs, told as what it means. */
 static bool fail_handshake(fj__engine *e, fj__engine_state during, uint16_t code, const char *text)
 {
     if (during == FJ__ENGINE_AUTH && code == AMQP_ACCESS_REFUSED)
         fail(e, FJ_AUTH, "login refused for user \"%s\" (%s): %u %s", e->user, e->mechanism, code, text);
+    else if (during == FJ__ENGINE_OPENING && code == AMQP_NOT_ALLOWED && may_pass(text))
+        fail(e, FJ_UNREACHABLE, "vhost \"%s\" takes no connection of user \"%s\" now: %u %s", e->vhost, e->user,
+             code, text);
     else if (during == FJ__ENGINE_OPENING && (code == AMQP_NOT_ALLOWED || code == AMQP_INVALID_PATH))
         fail(e, FJ_ACCESS,
              strstr(text, "not found") != NULL ? "there is no vhost \"%s\" for user \"%s\": %u %s"
@@ -1141,6 +1150,15 @@ void fj__engine_tick(fj__engine *e, fj_deadline now)
 }
 
 /* ---- methods out ---- */
+
+bool fj__engine_channel_known(const fj__engine *e, uint16_t number)
+{
+    for (size_t i = 0; i < e->channel_count; i++) {
+        if (e->channels[i].number == number)
+            return true;
+    }
+    return false;
+}
 
 /* What our own method does to the channel it goes out on.  @return OK, STATE, BAD_VALUE or NOMEM */
 static fj_code channel_for(fj__engine *e, uint16_t number, amqp_method_number_t id)

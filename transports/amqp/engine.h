@@ -108,6 +108,8 @@ uint64_t fj__engine_sent_total(const fj__engine *e);
 
 /* Output of methods.  All append to the output, or answer NOMEM and append nothing.  STATE unless open. */
 fj_code fj__engine_method(fj__engine *e, uint16_t channel, amqp_method_number_t id, void *decoded);
+/** Whether a channel is open or still being closed: its number cannot be opened now. */
+bool fj__engine_channel_known(const fj__engine *e, uint16_t number);
 /** basic.publish, header and body frames, as one append. */
 fj_code fj__engine_publish(fj__engine *e, uint16_t channel, const amqp_basic_publish_t *publish,
                            const amqp_basic_properties_t *properties, const void *body, size_t n);

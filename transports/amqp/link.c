@@ -15,11 +15,20 @@
 
 enum {
     READ_SIZE = 64 * 1024,
-    READ_BUDGET = 8, /* reads a pump, so that one busy link cannot starve the other */
-    CHANNEL_MAX = 2047,
-    FRAME_MAX = 131072, /* both as oslo.messaging answers tune: wire.md section 2 */
-    CLOSE_BY_MS = 1000
+    READ_BUDGET = 8,    /* reads a pump, so that one busy link cannot starve the other */
+    FRAME_MAX = 131072, /* as oslo.messaging answers tune: wire.md section 2 */
+    CLOSE_BY_MS = 1000,
+    PAUSE_MS = 10 /* between rounds of attempts at least, whatever the configuration says: never a hot loop */
 };
+
+static void shuffle(fj__link *l)
+{
+    for (size_t i = 1; i < l->settings->host_count; i++) {
+        size_t j = (size_t)(fj__random_unit() * (double)(i + 1)), host = l->order[i];
+        l->order[i] = l->order[j];
+        l->order[j] = host;
+    }
+}
 
 bool fj__link_init(fj__link *l, const fj__amqp_settings *s, const fj__link_ops *ops, void *user,
                    const char *purpose, int wake_fd)
@@ -30,11 +39,9 @@ bool fj__link_init(fj__link *l, const fj__amqp_settings *s, const fj__link_ops *
     l->order = fj__alloc(s->host_count * sizeof *l->order);
     if (l->order == NULL)
         return false;
-    for (size_t i = 0; i < s->host_count; i++) { /* shuffled: wire.md section 1 */
-        size_t j = (size_t)(fj__random_unit() * (double)(i + 1));
-        l->order[i] = l->order[j];
-        l->order[j] = i;
-    }
+    for (size_t i = 0; i < s->host_count; i++)
+        l->order[i] = i;
+    shuffle(l);
     return true;
 }
 
@@ -53,6 +60,7 @@ static void release(fj__link *l)
     l->engine = fj__engine_free(l->engine);
     l->connect_by = fj_never();
     l->wants_write = false;
+    l->broken = NULL;
 }
 
 void fj__link_fini(fj__link *l)
@@ -86,7 +94,7 @@ static void note(fj__link *l, fj_log_level level, const char *what)
 
 static bool is_fatal(fj_code code)
 {
-    return code == FJ_AUTH || code == FJ_ACCESS || code == FJ_BAD_CONFIG || code == FJ_NOMEM;
+    return code == FJ_AUTH || code == FJ_ACCESS || code == FJ_BAD_CONFIG;
 }
 
 static void dial(fj__link *l, fj_deadline now);
@@ -96,14 +104,14 @@ static fj_deadline backoff(const fj__link *l, bool lost)
 {
     const fj__amqp_settings *s = l->settings;
     double cap = s->retry_interval + s->retry_backoff * (double)(l->attempts > 0 ? l->attempts - 1 : 0);
+    double pause = s->reconnect_delay * fj__random_unit();
 
-    if (lost)
-        return fj_in_seconds(s->reconnect_delay * fj__random_unit());
-    if (cap > s->retry_max)
-        cap = s->retry_max;
-    if (l->fatal && cap < s->retry_max)
-        cap = s->retry_max; /* nothing will change soon */
-    return fj_in_seconds(cap * (0.1 + 0.9 * fj__random_unit()));
+    if (!lost) {
+        if (cap > s->retry_max || l->fatal) /* fatal: nothing will change soon */
+            cap = s->retry_max;
+        pause = cap * (0.1 + 0.9 * fj__random_unit());
+    }
+    return fj_in_seconds(pause * 1e3 > PAUSE_MS ? pause : PAUSE_MS / 1e3);
 }
 
 /* The attempt, or the open connection, is over.  @p error takes */
@@ -117,8 +125,10 @@ static void fail(fj__link *l, fj_error *error, fj_deadline now)
     fj_error_free(l->error);
     l->error = error;
     release(l);
-    if (l->state == FJ__LINK_CLOSED)
+    if (l->state == FJ__LINK_CLOSED || l->closing) {
+        l->state = FJ__LINK_CLOSED;
         return;
+    }
     l->state = FJ__LINK_BACKOFF;
     note(l, FJ_LOG_WARNING, fj_error_text(error));
     if (was_open) {
@@ -134,6 +144,8 @@ static void fail(fj__link *l, fj_error *error, fj_deadline now)
         return;
     }
     l->attempts++;
+    if (l->settings->shuffle) /* once in the beginning, and each round if so configured: wire.md section 1 */
+        shuffle(l);
     l->retry_at = backoff(l, false);
     l->ops->failed(l, error, now);
 }
@@ -161,7 +173,7 @@ static bool make_engine(fj__link *l, fj_deadline now)
                           .password = fj__secret_text(&h->password),
                           .mechanism = s->login_method,
                           .connection_name = name != NULL ? name : s->program,
-                          .channel_max = CHANNEL_MAX,
+                          .channel_max = FJ__LINK_CHANNEL_MAX,
                           .frame_max = FRAME_MAX,
                           .heartbeat = s->heartbeat,
                           .body_max = s->json.max_bytes,
@@ -289,8 +301,22 @@ void fj__link_close(fj__link *l, fj_deadline now)
         fj__link_drop(l);
         return;
     }
+    l->closing = true;
     l->connect_by = fj_in_ms(CLOSE_BY_MS);
     fj__link_flush(l, now);
+}
+
+void fj__link_break(fj__link *l, const char *why)
+{
+    if (l->engine != NULL)
+        l->broken = why;
+}
+
+static fj_code closed_as(const fj__link *l, const fj__event *ev)
+{
+    if (ev->code == AMQP_ACCESS_REFUSED)
+        return FJ_ACCESS;
+    return l->state == FJ__LINK_OPEN ? FJ_LOST : FJ_UNREACHABLE;
 }
 
 /* Answers false when the link is no longer what it was: the engine may be gone. */
@@ -310,17 +336,19 @@ static bool handle(fj__link *l, const fj__event *ev, fj_deadline now)
         l->ops->up(l, now);
         return true;
     case FJ__EV_CLOSED:
-        fj__link_flush(l, now); /* the close-ok that answers it */
         if (ev->code == 0) {
             fj__link_drop(l);
             return false;
         }
-        (void)fj_fail(&error, ev->code == 403 ? FJ_ACCESS : FJ_LOST, "the broker closed the connection: %u %s",
-                      (unsigned)ev->code, ev->text != NULL ? ev->text : "");
+        (void)fj_fail(&error, closed_as(l, ev), "the broker closed the connection: %u %s", (unsigned)ev->code,
+                      ev->text != NULL ? ev->text : "");
+        fj__link_flush(l, now); /* the close-ok that answers it */
         fail(l, error, now);
         return false;
     case FJ__EV_FAILED:
         error = fj_error_copy(ev->error);
+        if (l->state == FJ__LINK_HANDSHAKE)
+            fj__link_flush(l, now); /* likewise: a refusal of the login or the virtual host is answered */
         if (error == NULL)
             (void)fj_fail(&error, FJ_NOMEM, "out of memory");
         fail(l, error, now);
@@ -405,6 +433,8 @@ void fj__link_pump(fj__link *l, bool readable, bool writable, fj_deadline now)
     if (l->state == FJ__LINK_HANDSHAKE || l->state == FJ__LINK_OPEN) {
         if (readable && !receive(l, now))
             return;
+        if (l->broken != NULL)
+            fj__engine_eof(l->engine, l->broken);
         fj__engine_tick(l->engine, now);
         if (!events(l, now))
             return;
@@ -430,5 +460,7 @@ fj_deadline fj__link_due(const fj__link *l)
 {
     fj_deadline due = fj_sooner(l->connect_by, l->state == FJ__LINK_BACKOFF ? l->retry_at : fj_never());
 
+    if (l->broken != NULL)
+        return (fj_deadline){ 0 };
     return l->engine != NULL ? fj_sooner(due, fj__engine_due(l->engine)) : due;
 }

@@ -10,6 +10,9 @@
 #include "transports/amqp/resolve.h"
 #include "transports/amqp/settings.h"
 
+/** What is asked for, as oslo.messaging answers tune: wire.md section 2. */
+#define FJ__LINK_CHANNEL_MAX 2047
+
 typedef struct fj__link fj__link;
 
 typedef enum {
@@ -55,6 +58,8 @@ struct fj__link {
     struct addrinfo *addresses, *address;
     fj_deadline connect_by, retry_at;
     bool wants_write;
+    bool closing;       /* our connection.close is out: whatever ends the link now ends it for good */
+    const char *broken; /* why it must be given up at the next pump; NULL: it need not */
     uint64_t lost_sent; /* of the connection lost last: how many bytes of its output reached the kernel */
 };
 
@@ -66,6 +71,9 @@ void fj__link_fini(fj__link *l);
 void fj__link_want(fj__link *l, fj_deadline now);
 /** Say goodbye to the broker (what is queued goes first); CLOSED at the broker's answer, at a loss, or by _drop. */
 void fj__link_close(fj__link *l, fj_deadline now);
+/** It cannot be gone on with, though the socket is sound: it is lost at the next pump, and made again.  What could not be
+ *  written for want of memory is not left out in silence so.  @param why  a literal */
+void fj__link_break(fj__link *l, const char *why);
 /** CLOSED now. */
 void fj__link_drop(fj__link *l);
 /** The descriptor to watch, or -1. */
