@@ -11,13 +11,16 @@
 
 enum {
     CHANNEL = 1,
+    SHORT_STRING = 255,       /* the longest name AMQP can carry */
     HIGH_WATER = 1024 * 1024, /* bytes of output; beyond, operations stay queued, certainly unsent */
     RETRY_MS = 250,           /* a reply to a missing queue is tried again: wire.md section 9 */
     GONE_MAX = 200,
     GONE_S = 60,   /* both: wire.md section 9 */
     LOOK_MS = 100, /* when nobody leads, the confirm of a reply is looked for after so long */
     DELIVERY = 2,  /* delivery_mode persistent, priority 0: wire.md section 4 */
-    REDECLARE_MAX = 1
+    REDECLARE_MAX = 1,
+    CHANNELS_MAX = 3, /* over so many channels that closed a message is tried: it may be what closes them */
+    PARKED_MAX = 1000
 };
 
 typedef struct {
@@ -29,6 +32,7 @@ struct fj__publisher {
     fj__domain *domain;
     bool open;                 /* the channel takes publishes */
     list queued, sent, parked; /* parked: replies waiting to be tried again */
+    size_t parked_n;
     uint64_t next_tag, declare_tag;
     bool durable; /* of the control exchange; false once the broker was found to have it so */
     char **declared;
@@ -63,8 +67,12 @@ static void list_remove(list *l, fj__op *op)
 
 static void unlist(fj__publisher *p, fj__op *op)
 {
-    if (op->at != NULL)
-        list_remove(op->parked ? &p->parked : op->state == FJ__OP_QUEUED ? &p->queued : &p->sent, op);
+    if (op->at == NULL)
+        return;
+    list_remove(op->parked ? &p->parked : op->state == FJ__OP_QUEUED ? &p->queued : &p->sent, op);
+    if (op->parked)
+        p->parked_n--;
+    op->parked = false;
 }
 
 /* Back to the queue, in front of all that was queued later. */
@@ -140,14 +148,29 @@ void fj__op_finish(fj__op *op, json_t *result, fj_error *error)
     fj__domain_gather(d, &op->outcome);
 }
 
+/* End it with an error that says where.  @p error takes */
+static void finish_error(fj__op *op, fj_error *error, fj_sent sent)
+{
+    char where[300];
+
+    fj__link_where(&op->domain->publishing, where, sizeof where);
+    fj_error_set_where(error, "%s exchange %s key %s", where, op->exchange, op->key);
+    fj_error_set_sent(error, sent);
+    fj__op_finish(op, NULL, error);
+}
+
 static void finish_with(fj__op *op, const fj_error *why, fj_sent sent)
 {
     fj_error *error = fj_error_copy(why);
 
     if (error == NULL)
         (void)fj_fail(&error, FJ_NOMEM, "out of memory");
-    fj_error_set_sent(error, sent);
-    fj__op_finish(op, NULL, error);
+    finish_error(op, error, sent);
+}
+
+fj_sent fj__op_sent(const fj__op *op)
+{
+    return op->state == FJ__OP_QUEUED ? FJ_SENT_NO : op->state == FJ__OP_SENT ? FJ_SENT_MAYBE : FJ_SENT_YES;
 }
 
 static const fj_error *trouble(const fj__op *op)
@@ -165,7 +188,6 @@ static void expire(fj__op *op)
     fj__domain *d = op->domain;
     const fj_error *why = trouble(op);
     fj_error *error = NULL;
-    char where[300];
 
     if (op->state == FJ__OP_QUEUED && d->blocked)
         (void)fj_fail(&error, FJ_TIMEOUT,
@@ -180,12 +202,17 @@ static void expire(fj__op *op)
         (void)fj_fail(&error, FJ_TIMEOUT, "Timed out waiting for a reply to message ID %s", op->msg_id);
     else
         (void)fj_fail(&error, FJ_TIMEOUT, "the broker did not confirm the message in time");
-    fj__link_where(&d->publishing, where, sizeof where);
-    fj_error_set_where(error, "%s exchange %s key %s", where, op->exchange, op->key);
-    fj_error_set_sent(error, op->state == FJ__OP_QUEUED      ? FJ_SENT_NO
-                             : op->state == FJ__OP_CONFIRMED ? FJ_SENT_YES
-                                                             : FJ_SENT_MAYBE);
-    fj__op_finish(op, NULL, error);
+    finish_error(op, error, fj__op_sent(op));
+}
+
+/* An operation without its timer could wait for ever.  @return false when memory ran out */
+static bool arm(fj__op *op)
+{
+    fj_deadline at = op->by;
+
+    if (op->monitor_ns != 0)
+        at = fj_sooner(at, (fj_deadline){ op->heard_ns + op->monitor_ns });
+    return fj_is_never(at) || fj__timer_set(&op->domain->timers, &op->timer, at);
 }
 
 static void give_up_reply(fj__publisher *p, fj__op *op, fj_deadline now)
@@ -207,10 +234,9 @@ static void on_timer(fj__timer *t, fj_deadline now)
     fj__publisher *p = op->domain->publisher;
 
     if (op->kind == FJ__OP_REPLY && now.ns < op->by.ns) { /* parked: try again */
-        list_remove(&p->parked, op);
-        op->parked = false;
+        unlist(p, op);
         list_add(&p->queued, op);
-        (void)fj__timer_set(&op->domain->timers, &op->timer, op->by);
+        (void)arm(op); /* it has room: the timer that runs here gave its own back */
         fj__publisher_pump(p, now);
     } else if (op->kind == FJ__OP_REPLY && op->retries != 0) {
         give_up_reply(p, op, now);
@@ -274,13 +300,17 @@ static bool declare(fj__publisher *p, fj__engine *e, const fj__op *op)
     if (grown == NULL)
         return false;
     p->declared = grown;
-    grown[p->declared_n] = fj__strdup(op->exchange);
-    if (grown[p->declared_n] == NULL)
+    char *name = fj__strdup(op->exchange);
+    bool put =
+        name != NULL && (op->fanout ? fj__declare_fanout(e, CHANNEL, name)
+                                    : fj__declare_exchange(e, CHANNEL, name, p->durable, s->auto_delete));
+    if (!put) {
+        fj__free(name);
         return false;
-    p->declared_n++;
+    }
+    grown[p->declared_n++] = name;
     p->declare_tag = p->next_tag;
-    return op->fanout ? fj__declare_fanout(e, CHANNEL, op->exchange)
-                      : fj__declare_exchange(e, CHANNEL, op->exchange, p->durable, s->auto_delete);
+    return true;
 }
 
 static amqp_bytes_t bytes(const char *text)
@@ -288,7 +318,8 @@ static amqp_bytes_t bytes(const char *text)
     return (amqp_bytes_t){ .len = strlen(text), .bytes = (void *)(uintptr_t)text };
 }
 
-static bool publish(fj__publisher *p, fj__engine *e, fj__op *op)
+/* @errors NOMEM, TOO_BIG */
+static fj_code publish(fj__publisher *p, fj__engine *e, fj__op *op)
 {
     amqp_basic_properties_t props = { ._flags = AMQP_BASIC_CONTENT_TYPE_FLAG |
                                                 AMQP_BASIC_CONTENT_ENCODING_FLAG | AMQP_BASIC_HEADERS_FLAG |
@@ -307,28 +338,25 @@ static bool publish(fj__publisher *p, fj__engine *e, fj__op *op)
         props.expiration = bytes(op->expiration);
     }
     op->mark = fj__engine_put_total(e);
-    if (!declare(p, e, op) || fj__engine_publish(e, CHANNEL, &m, &props, op->body, op->body_len) != FJ_OK)
-        return false;
-    op->tag = p->next_tag++;
-    return true;
+    if (strlen(op->exchange) > SHORT_STRING || m.routing_key.len > SHORT_STRING)
+        return FJ_TOO_BIG;
+    if (!declare(p, e, op))
+        return FJ_NOMEM;
+    fj_code rc = fj__engine_publish(e, CHANNEL, &m, &props, op->body, op->body_len);
+    if (rc == FJ_OK)
+        op->tag = p->next_tag++;
+    return rc;
 }
 
-static void refuse(fj__op *op, fj_code code, const char *text)
+static void refuse(fj__op *op, fj_code code)
 {
     fj_error *error = NULL;
 
-    (void)fj_fail(&error, code, "%s", text);
-    fj__op_finish(op, NULL, error);
-}
-
-static void arm(fj__op *op)
-{
-    fj_deadline at = op->by;
-
-    if (op->monitor_ns != 0)
-        at = fj_sooner(at, (fj_deadline){ op->heard_ns + op->monitor_ns });
-    if (!fj_is_never(at) && !fj__timer_set(&op->domain->timers, &op->timer, at))
-        refuse(op, FJ_NOMEM, "out of memory");
+    (void)fj_fail(&error, code, "%s",
+                  code == FJ_TOO_BIG ? "the exchange or routing key is longer than AMQP's 255 bytes"
+                                     : fj_code_text(code));
+    finish_with(op, error, FJ_SENT_NO);
+    fj_error_free(error);
 }
 
 void fj__publisher_pump(fj__publisher *p, fj_deadline now)
@@ -347,8 +375,9 @@ void fj__publisher_pump(fj__publisher *p, fj_deadline now)
             break;
         if (op->kind == FJ__OP_CALL && !fj__replies_want(d->replies, now))
             continue;
-        if (!publish(p, l->engine, op)) {
-            refuse(op, FJ_NOMEM, "out of memory");
+        fj_code rc = publish(p, l->engine, op);
+        if (rc != FJ_OK) {
+            refuse(op, rc);
             continue;
         }
         list_remove(&p->queued, op);
@@ -358,32 +387,58 @@ void fj__publisher_pump(fj__publisher *p, fj_deadline now)
     fj__link_flush(l, now);
 }
 
+/* Whether it is known already that the operation cannot be sent: it has no retry, or none would help. */
+static bool hopeless(const fj__op *op)
+{
+    const fj__link *l = &op->domain->publishing;
+    bool now_or_never = op->retry == 0 && l->state == FJ__LINK_BACKOFF && !fj_is_never(op->by);
+
+    return l->error != NULL && (now_or_never || (l->fatal && op->kind != FJ__OP_REPLY));
+}
+
 void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now)
 {
     fj__domain *d = p->domain;
 
+    op->heard_ns = now.ns;
+    if (op->urgent) /* before anything can end it: its end takes it back */
+        d->urgent++;
     if (op->kind == FJ__OP_CALL && !fj__replies_add(d->replies, op)) {
-        refuse(op, FJ_NOMEM, "out of memory");
+        refuse(op, FJ_NOMEM);
         return;
     }
-    op->heard_ns = now.ns;
-    if (op->urgent)
-        d->urgent++;
     list_add(&p->queued, op);
     if (op->kind == FJ__OP_CALL)
         (void)fj__replies_want(d->replies, now);
-    if (!fj_is_never(op->by) || op->monitor_ns != 0)
-        arm(op);
-    if (op->state == FJ__OP_DONE)
+    if (!arm(op)) {
+        refuse(op, FJ_NOMEM);
         return;
-    if (!fj_is_never(op->by) && op->retry == 0 && d->publishing.state == FJ__LINK_BACKOFF &&
-        d->publishing.error != NULL)
+    }
+    if (hopeless(op)) {
         finish_with(op, d->publishing.error, FJ_SENT_NO);
-    if (op->state != FJ__OP_DONE && d->publishing.fatal && d->publishing.error != NULL)
-        finish_with(op, d->publishing.error, FJ_SENT_NO);
+        return;
+    }
     if (op->kind == FJ__OP_REPLY && !d->led && p->look.place == 0)
         (void)fj__timer_set(&d->timers, &p->look, (fj_deadline){ now.ns + LOOK_MS * 1000000LL });
     fj__publisher_pump(p, now);
+}
+
+/* A reply whose queue is missing is tried again later.  Whoever asks may name any queue: what waits is limited. */
+static void park(fj__publisher *p, fj__op *op, fj_deadline now)
+{
+    fj_deadline again = { now.ns + RETRY_MS * 1000000LL };
+
+    if (p->parked_n >= PARKED_MAX)
+        give_up_reply(p, p->parked.first, now);
+    unlist(p, op);
+    op->state = FJ__OP_QUEUED;
+    op->returned = false;
+    op->parked = true;
+    op->retries++;
+    list_add(&p->parked, op);
+    p->parked_n++;
+    if (!fj__timer_set(&p->domain->timers, &op->timer, fj_sooner(again, op->by)))
+        give_up_reply(p, op, now);
 }
 
 /* The broker has the message, or has handed it back. */
@@ -392,16 +447,7 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
     fj_error *error = NULL;
 
     if (op->kind == FJ__OP_REPLY && op->returned && now.ns < op->by.ns) {
-        int64_t again = now.ns + RETRY_MS * 1000000LL;
-        list_remove(&p->sent, op);
-        op->state = FJ__OP_QUEUED;
-        op->returned = false;
-        op->parked = true;
-        op->retries++;
-        list_add(&p->parked, op);
-        if (!fj__timer_set(&p->domain->timers, &op->timer,
-                           (fj_deadline){ again < op->by.ns ? again : op->by.ns }))
-            fj__op_finish(op, NULL, NULL);
+        park(p, op, now);
         return;
     }
     if (op->kind == FJ__OP_REPLY) {
@@ -413,10 +459,10 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
         (void)fj_fail(&error, FJ_UNDELIVERABLE,
                       "no queue takes messages of exchange '%s' with routing key '%s'", op->exchange,
                       op->fanout ? "" : op->key);
-        fj__op_finish(op, NULL, error);
+        finish_error(op, error, FJ_SENT_NO);
     } else if (nack) {
         (void)fj_fail(&error, FJ_REFUSED, "the broker refused the message for '%s' (basic.nack)", op->key);
-        fj__op_finish(op, NULL, error);
+        finish_error(op, error, FJ_SENT_NO);
     } else if (op->kind == FJ__OP_CAST) {
         fj__op_finish(op, NULL, NULL);
     } else {
@@ -504,7 +550,9 @@ static void after_channel(fj__publisher *p, fj__op *op, void *user)
                        op->exchange[0] != '\0' && loss->ev->text != NULL &&
                        strstr(loss->ev->text, op->exchange) != NULL;
 
-    if (!behind_declare && !no_exchange)
+    if (!behind_declare && !no_exchange && op->channels++ >= CHANNELS_MAX)
+        finish_with(op, loss->error, FJ_SENT_MAYBE);
+    else if (!behind_declare && !no_exchange)
         unconfirmed(p, op, false, loss->error);
     else if (op->redeclared++ < REDECLARE_MAX)
         requeue(p, op);
@@ -520,6 +568,8 @@ static void set_up(fj__channel *c, fj_deadline now)
     forget_declared(p);
     p->next_tag = 1;
     p->open = fj__channel_open(e, CHANNEL) && fj__confirm_select(e, CHANNEL);
+    if (!p->open)
+        fj__link_break(&p->domain->publishing, "out of memory while a channel was opened");
     fj__publisher_pump(p, now);
 }
 
@@ -615,12 +665,8 @@ void fj__publisher_fail_all(fj__publisher *p, fj_code code, const char *text)
     while ((op = p->queued.first) != NULL || (op = p->sent.first) != NULL || (op = p->parked.first) != NULL ||
            (op = fj__replies_any(p->domain->replies)) != NULL) {
         fj_error *error = NULL;
-        fj_sent sent = op->state == FJ__OP_QUEUED ? FJ_SENT_NO
-                       : op->state == FJ__OP_SENT ? FJ_SENT_MAYBE
-                                                  : FJ_SENT_YES;
         (void)fj_fail(&error, code, "%s", text);
-        fj_error_set_sent(error, sent);
-        fj__op_finish(op, NULL, error);
+        finish_error(op, error, fj__op_sent(op));
     }
 }
 

@@ -28,7 +28,7 @@ struct fj__op {
     bool urgent;                              /* nobody waits for it: counted in the domain */
     bool mandatory, returned, fanout, parked; /* parked: a reply waiting to be tried again */
     int retry;
-    unsigned retries, redeclared;
+    unsigned retries, redeclared, channels; /* channels: that closed over it */
     fj_deadline by;
     int64_t monitor_ns, heard_ns;
     char msg_id[33];
@@ -53,6 +53,8 @@ void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now);
 void fj__publisher_pump(fj__publisher *p, fj_deadline now);
 /** End an operation: gathers its outcome.  @param result, error take; both NULL: JSON null   @locks needs the domain's */
 void fj__op_finish(fj__op *op, json_t *result, fj_error *error);
+/** What is known of it now: whether the broker has it.  @locks needs the domain's */
+fj_sent fj__op_sent(const fj__op *op);
 /** End all that are pending.  @locks needs the domain's */
 void fj__publisher_fail_all(fj__publisher *p, fj_code code, const char *text);
 /** Whether nothing is queued or unconfirmed. */

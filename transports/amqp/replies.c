@@ -81,12 +81,12 @@ bool fj__replies_add(fj__replies *r, fj__op *op)
     return true;
 }
 
+/* Where it is, or would be; NULL while the table is empty. */
 static fj__op **find(fj__replies *r, const char *id)
 {
-    static fj__op *none;
-    fj__op **at = r->buckets != 0 ? &r->table[hash(id) & (r->buckets - 1)] : &none;
+    fj__op **at = r->buckets != 0 ? &r->table[hash(id) & (r->buckets - 1)] : NULL;
 
-    while (*at != NULL && strcmp((*at)->msg_id, id) != 0)
+    while (at != NULL && *at != NULL && strcmp((*at)->msg_id, id) != 0)
         at = &(*at)->hash_next;
     return at;
 }
@@ -95,7 +95,7 @@ void fj__replies_remove(fj__replies *r, fj__op *op)
 {
     fj__op **at = find(r, op->msg_id);
 
-    if (*at != op)
+    if (at == NULL || *at != op)
         return;
     *at = op->hash_next;
     r->waiting--;
@@ -114,7 +114,8 @@ fj__op *fj__replies_any(fj__replies *r)
 
 static void take(fj__domain *d, fj__reply_in *in)
 {
-    fj__op *op = *find(d->replies, in->msg_id);
+    fj__op **at = find(d->replies, in->msg_id);
+    fj__op *op = at != NULL ? *at : NULL;
 
     if (op == NULL) { /* its call has ended, or never was: wire.md section 11 */
         fj__domain_note(d, FJ_LOG_DEBUG,
@@ -201,8 +202,9 @@ static void declare(fj__replies *r)
 {
     fj__engine *e = r->domain->consuming.engine;
 
-    (void)(fj__declare_transient(e, CHANNEL, r->domain->settings, r->queue) &&
-           fj__consume(e, CHANNEL, r->domain->settings, r->queue, "1"));
+    if (!fj__declare_transient(e, CHANNEL, r->domain->settings, r->queue) ||
+        !fj__consume(e, CHANNEL, r->domain->settings, r->queue, "1"))
+        fj__link_break(&r->domain->consuming, "out of memory while the reply queue was declared");
 }
 
 static void set_up(fj__channel *c, fj_deadline now)
@@ -212,8 +214,12 @@ static void set_up(fj__channel *c, fj_deadline now)
     (void)now;
     r->ready = false;
     r->unacked_n = 0;
-    if (r->wanted && fj__channel_open(r->domain->consuming.engine, CHANNEL))
+    if (!r->wanted)
+        return;
+    if (fj__channel_open(r->domain->consuming.engine, CHANNEL))
         declare(r);
+    else
+        fj__link_break(&r->domain->consuming, "out of memory while a channel was opened");
 }
 
 static void refused(fj__replies *r, const fj__event *ev)
@@ -227,9 +233,9 @@ static void refused(fj__replies *r, const fj__event *ev)
     r->wanted = false; /* the next call tries again */
     while ((op = fj__replies_any(r)) != NULL) {
         fj_error *copy = fj_error_copy(error);
-        fj_error_set_sent(copy, op->state == FJ__OP_QUEUED      ? FJ_SENT_NO
-                                : op->state == FJ__OP_CONFIRMED ? FJ_SENT_YES
-                                                                : FJ_SENT_MAYBE);
+        if (copy == NULL)
+            (void)fj_fail(&copy, FJ_NOMEM, "out of memory");
+        fj_error_set_sent(copy, fj__op_sent(op));
         fj__op_finish(op, NULL, copy);
     }
     fj_error_free(error);
