@@ -76,18 +76,25 @@ static bool stale(const struct fj__amqp_listener *l, unsigned epoch)
 
 /* ---- acks and rejects: all under the lock ---------------------------------------------------------- */
 
+/* An ack left out would hold its message, and one of the prefetch, for as long as the channel lives. */
+static void put(struct fj__amqp_listener *l, amqp_method_number_t id, void *method)
+{
+    if (fj__engine_method(l->d->consuming.engine, l->channel.id, id, method) == FJ_NOMEM)
+        fj__link_break(&l->d->consuming, "out of memory while a message was acknowledged");
+}
+
 static void put_ack(struct fj__amqp_listener *l, uint64_t tag, bool multiple)
 {
     amqp_basic_ack_t m = { .delivery_tag = tag, .multiple = multiple };
 
-    (void)fj__engine_method(l->d->consuming.engine, l->channel.id, AMQP_BASIC_ACK_METHOD, &m);
+    put(l, AMQP_BASIC_ACK_METHOD, &m);
 }
 
 static void put_reject(struct fj__amqp_listener *l, uint64_t tag, bool requeue)
 {
     amqp_basic_reject_t m = { .delivery_tag = tag, .requeue = requeue };
 
-    (void)fj__engine_method(l->d->consuming.engine, l->channel.id, AMQP_BASIC_REJECT_METHOD, &m);
+    put(l, AMQP_BASIC_REJECT_METHOD, &m);
 }
 
 /* It did not run: when the broker delivers it again it is not one that came twice. */
@@ -150,10 +157,22 @@ static bool is_json(const amqp_basic_properties_t *p)
            p->content_type.len == sizeof json - 1 && memcmp(p->content_type.bytes, json, sizeof json - 1) == 0;
 }
 
+/* How many messages the broker may hand out and await: RabbitMQ counts the prefetch for each consumer. */
+static size_t in_flight_max(const struct fj__amqp_listener *l)
+{
+    return (size_t)QUEUES * l->prefetch;
+}
+
 static void on_deliver(struct fj__amqp_listener *l, const fj__event *ev)
 {
-    struct raw *raw = l->closing ? NULL : fj__alloc(sizeof *raw + ev->body_len);
+    struct raw *raw = NULL;
 
+    if (l->prefetch != 0 && l->waiting >= 2 * in_flight_max(l)) { /* twice: a consumer may be declared anew */
+        fj__link_break(&l->d->consuming, "the broker sends more than the prefetch allows");
+        return;
+    }
+    if (!l->closing)
+        raw = fj__alloc(sizeof *raw + ev->body_len);
     if (raw == NULL) {
         put_reject(l, ev->tag, true);
         return;
@@ -198,6 +217,20 @@ static const char *queue_of(const struct fj__amqp_listener *l, unsigned i)
     return i == 0 ? l->topic : i == 1 ? l->server_queue : l->fanout_queue;
 }
 
+/* Whether the channel's number is beyond what this broker agreed to: it was chosen before there was a connection. */
+static bool no_number(struct fj__amqp_listener *l)
+{
+    unsigned max = fj__engine_channel_max(l->d->consuming.engine);
+
+    if (l->channel.id <= max)
+        return false;
+    if (l->refused == NULL)
+        (void)fj_fail(&l->refused, FJ_BUSY, "the broker allows %u channels a connection: too many listeners",
+                      max);
+    fj__future_nudge(l->gate);
+    return true;
+}
+
 static void set_up(fj__channel *c, fj_deadline now)
 {
     struct fj__amqp_listener *l = fj__container(c, struct fj__amqp_listener, channel);
@@ -208,13 +241,14 @@ static void set_up(fj__channel *c, fj_deadline now)
     l->unacked = 0;
     l->consuming = 0;
     l->ready = false;
-    if (l->closing)
+    fj__timer_cancel(&l->d->timers, &l->redo);
+    if (l->closing || no_number(l))
         return;
     bool ok = fj__channel_open(e, c->id) && declare_all(l) && fj__qos(e, c->id, l->prefetch);
     for (unsigned i = 0; ok && i < QUEUES; i++)
         ok = fj__consume(e, c->id, l->d->settings, queue_of(l, i), tags[i]);
     if (!ok)
-        fj__domain_note(l->d, FJ_LOG_ERROR, fj__strdup("out of memory: the listener could not be set up"));
+        fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
 
 /* The broker cancelled one consumer, as it does when its queue is deleted: declare all again, consume that one. */
@@ -229,11 +263,13 @@ static void restore(struct fj__amqp_listener *l, fj_deadline now)
         set_up(&l->channel, now);
         return;
     }
-    (void)declare_all(l);
-    for (unsigned i = 0; i < QUEUES; i++) {
+    bool ok = declare_all(l);
+    for (unsigned i = 0; i < QUEUES && ok; i++) {
         if ((l->consuming & (1u << i)) == 0)
-            (void)fj__consume(e, l->channel.id, l->d->settings, queue_of(l, i), tags[i]);
+            ok = fj__consume(e, l->channel.id, l->d->settings, queue_of(l, i), tags[i]);
     }
+    if (!ok)
+        fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
 
 static void on_redo(fj__timer *t, fj_deadline now)
@@ -245,8 +281,9 @@ static void restore_soon(struct fj__amqp_listener *l, fj_deadline now)
 {
     int64_t at = l->redone_ns + REDO_MS * 1000000LL; /* at once, but not in a hot loop */
 
-    if (l->redo.place == 0)
-        (void)fj__timer_set(&l->d->timers, &l->redo, (fj_deadline){ at > now.ns ? at : now.ns });
+    if (l->redo.place == 0 &&
+        !fj__timer_set(&l->d->timers, &l->redo, (fj_deadline){ at > now.ns ? at : now.ns }))
+        fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
 
 static unsigned tag_bit(const char *text, size_t n)
@@ -558,7 +595,7 @@ static bool something(void *user)
 {
     struct fj__amqp_listener *l = user;
 
-    return l->first != NULL || l->closing || atomic_load(&l->interrupted);
+    return l->first != NULL || l->closing || l->d->closed || atomic_load(&l->interrupted);
 }
 
 /* Read what waits, @p max at most; answers how many are new. */
@@ -596,7 +633,7 @@ static size_t take(struct fj__amqp_listener *l, size_t max, fj_incoming **ret)
 static bool is_closing(struct fj__amqp_listener *l)
 {
     fj__domain_lock(l->d);
-    bool closing = l->closing;
+    bool closing = l->closing || l->d->closed;
     fj__domain_unlock(l->d);
     return closing;
 }
@@ -804,6 +841,7 @@ static void free_(fj_listener *base)
     fj__timer_cancel(&l->d->timers, &l->redo);
     drop_ring(l, false);
     fj__domain_detach(l->d, &l->d->consuming, &l->channel);
+    fj__domain_touch(l->d, &l->d->consuming, false);
     fj__domain_unlock(l->d);
     if (l->event_fd >= 0)
         (void)close(l->event_fd);
@@ -860,7 +898,8 @@ static struct fj__amqp_listener *make(fj__domain *d, const fj_target *target, co
     l->fanout = fj__format("%s_fanout", target->topic);
     l->fanout_queue = fj__format("%s_fanout_%s", target->topic, id);
     /* At least what a lost connection can bring back: what is prefetched and what runs. */
-    bool ok = fj__window_init(&l->window, l->prefetch + slots < 16 ? 16 : l->prefetch + slots);
+    size_t back = in_flight_max(l) + slots;
+    bool ok = fj__window_init(&l->window, back < 16 ? 16 : back);
     ok = fj_future_new(NULL, NULL, &l->gate) == FJ_OK && ok;
     if (ok && l->exchange && l->topic && l->server_queue && l->fanout && l->fanout_queue)
         return l;
@@ -914,8 +953,6 @@ fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_lis
     if (rc != FJ_OK) {
         fj__domain_lock(d);
         l->closing = true;
-        if (l->refused == NULL && l->channel.id != 0 && d->consuming.state == FJ__LINK_OPEN)
-            (void)fj__close_channel(d->consuming.engine, l->channel.id);
         fj__domain_unlock(d);
         free_(&l->base);
         return rc;
