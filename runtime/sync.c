@@ -2,11 +2,38 @@
 #include "sync.h"
 
 #include <errno.h>
-#include <stdatomic.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 static atomic_uint generation;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static struct timespec as_timespec(fj_deadline by)
+{
+    return (struct timespec){ .tv_sec = (time_t)(by.ns / 1000000000), .tv_nsec = (long)(by.ns % 1000000000) };
+}
+
+bool fj__futex_wait(atomic_uint *word, unsigned seen, fj_deadline by)
+{
+    /* FUTEX_WAIT_BITSET takes a point of the monotonic clock, FUTEX_WAIT a span. */
+    struct timespec until = as_timespec(by);
+
+    if (fj_passed(by))
+        return false;
+    long rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seen, fj_is_never(by) ? NULL : &until, NULL,
+                      FUTEX_BITSET_MATCH_ANY);
+    return rc == 0 || errno != ETIMEDOUT;
+}
+
+void fj__futex_wake(atomic_uint *word, int n)
+{
+    int before = errno; /* a signal handler must leave it alone */
+
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+    errno = before;
+}
 
 void fj__cond_init(pthread_cond_t *cond)
 {
@@ -24,7 +51,7 @@ bool fj__cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, fj_deadline by)
         (void)pthread_cond_wait(cond, lock);
         return true;
     }
-    struct timespec until = { .tv_sec = (time_t)(by.ns / 1000000000), .tv_nsec = (long)(by.ns % 1000000000) };
+    struct timespec until = as_timespec(by);
     return pthread_cond_timedwait(cond, lock, &until) != ETIMEDOUT;
 }
 

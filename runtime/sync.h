@@ -4,6 +4,12 @@
 /* Plain threads waiting on the monotonic clock. */
 #include <fjord/clock.h>
 #include <pthread.h>
+#include <stdatomic.h>
+
+/** Sleep while *word is @p seen; may return early.  @return false when @p by has passed */
+bool fj__futex_wait(atomic_uint *word, unsigned seen, fj_deadline by);
+/** Wake @p n of those who sleep on it at most.  Async-signal-safe. */
+void fj__futex_wake(atomic_uint *word, int n);
 
 /** A condition variable that measures its timeouts by CLOCK_MONOTONIC. */
 void fj__cond_init(pthread_cond_t *cond);
