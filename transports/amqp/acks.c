@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Acknowledging: one by one, all at once, or not any more. */
+#include "transports/amqp/listener.h"
+
+#include "base/alloc.h"
+
+/* An ack left out would hold its message, and one of the prefetch, for as long as the channel lives. */
+static void put(fj__amqp_listener *l, amqp_method_number_t id, void *method)
+{
+    if (fj__engine_method(l->d->consuming.engine, l->channel.id, id, method) == FJ_NOMEM)
+        fj__link_break(&l->d->consuming, "out of memory while a message was acknowledged");
+}
+
+void fj__put_ack(fj__amqp_listener *l, uint64_t tag, bool multiple)
+{
+    amqp_basic_ack_t m = { .delivery_tag = tag, .multiple = multiple };
+
+    put(l, AMQP_BASIC_ACK_METHOD, &m);
+}
+
+void fj__put_reject(fj__amqp_listener *l, uint64_t tag, bool requeue)
+{
+    amqp_basic_reject_t m = { .delivery_tag = tag, .requeue = requeue };
+
+    put(l, AMQP_BASIC_REJECT_METHOD, &m);
+}
+
+/* It did not run: when the broker delivers it again it is not one that came twice. */
+void fj__unsee(const fj__incoming *in)
+{
+    if (in->ids.unique_id != NULL)
+        fj__window_forget(&in->l->window, in->ids.unique_id);
+}
+
+void fj__settle(fj__incoming *in)
+{
+    if (!in->settled && !fj__listener_stale(in->l, in->epoch))
+        in->l->unacked--;
+    in->settled = true;
+}
+
+struct handed {
+    fj__amqp_listener *l;
+    unsigned epoch;
+    uint64_t mark;
+};
+
+static bool with_kernel(void *user)
+{
+    const struct handed *h = user;
+
+    return fj__listener_stale(h->l, h->epoch) || fj__engine_sent_total(h->l->d->consuming.engine) >= h->mark;
+}
+
+static void put_acks(fj__amqp_listener *l, fj_incoming **in, size_t n)
+{
+    bool all = n > 1 && n == l->unacked; /* then one ack for everything given out so far is right */
+    uint64_t max = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        fj__incoming *one = fj__incoming_of(in[i]);
+        max = one->tag > max ? one->tag : max;
+        if (!all)
+            fj__put_ack(l, one->tag, false);
+        fj__settle(one);
+    }
+    if (all)
+        fj__put_ack(l, max, true);
+}
+
+/* Drop what came over a channel that is gone. */
+static size_t drop_stale(fj__amqp_listener *l, fj_incoming **in, size_t n, fj_incoming **ret_stale)
+{
+    size_t stales = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (in[i] == NULL || !fj__listener_stale(l, fj__incoming_of(in[i])->epoch))
+            continue;
+        fj__incoming_of(in[i])->settled = true;
+        fj__unsee(fj__incoming_of(in[i]));
+        ret_stale[stales++] = in[i];
+        in[i] = NULL;
+    }
+    return stales;
+}
+
+fj_code fj__listener_ack(fj_listener *base, fj_incoming **in, size_t n, fj_deadline by, fj_error **err)
+{
+    fj__amqp_listener *l = fj__listener_of(base);
+    fj_incoming **dead = fj__alloc(n * sizeof *dead);
+    struct handed h = { .l = l };
+    fj_code rc = FJ_OK;
+
+    if (dead == NULL)
+        return fj_fail(err, FJ_NOMEM, "out of memory");
+    fj__domain_lock(l->d);
+    size_t stales = drop_stale(l, in, n, dead);
+    if (stales == 0) {
+        put_acks(l, in, n);
+        h.epoch = l->epoch;
+        h.mark = fj__engine_put_total(l->d->consuming.engine);
+        for (size_t i = 0; i < n; i++)
+            fj__incoming_watch(fj__incoming_of(in[i]), fj_now());
+        fj__domain_touch(l->d, &l->d->consuming, false);
+    }
+    bool out = stales != 0 || with_kernel(&h);
+    fj__domain_unlock(l->d);
+    if (!out && !fj__domain_wait(l->d, l->gate, with_kernel, &h, by))
+        rc = fj_fail(err, FJ_TIMEOUT, "the broker does not read: the acknowledgement could not be written");
+    if (stales != 0) { /* a batch comes over one channel: all are stale, or the rest is acked now */
+        for (size_t i = 0; i < stales; i++)
+            fj__incoming_free(dead[i]);
+    } else {
+        fj__domain_lock(l->d);
+        if (rc == FJ_OK && l->epoch != h.epoch)
+            stales = drop_stale(l, in, n, dead);
+        for (size_t i = 0; rc != FJ_OK && i < n; i++)
+            fj__unsee(fj__incoming_of(in[i]));
+        fj__domain_unlock(l->d);
+        for (size_t i = 0; i < stales; i++)
+            fj__incoming_free(dead[i]);
+    }
+    fj__free(dead);
+    return rc;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the ring to the executor. */
+#include "transports/amqp/listener.h"
+
+#include "base/alloc.h"
+
+/* Read one message, without the lock.  NULL: it is of no use; *error says why. */
+static fj__incoming *read_raw(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoch, fj_error **error)
+{
+    json_t *message = NULL;
+
+    if (!raw->json) {
+        (void)fj_fail(error, FJ_BAD_MESSAGE, "the content type is not application/json");
+        return NULL;
+    }
+    if (fj__body_read(raw->form, raw->body, raw->n, &l->d->settings->json, &message, error) != FJ_OK)
+        return NULL;
+    return fj__incoming_new(l, raw, epoch, message, error);
+}
+
+/* Under the lock again: is it new?  Answers whether it is to be given out. */
+static bool admit(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoch, fj__incoming *in,
+                  const fj_error *error)
+{
+    if (fj__listener_stale(l, epoch))
+        return false;
+    if (in == NULL) {
+        fj__domain_note(l->d, FJ_LOG_WARNING,
+                        fj__format("a message on %s is rejected: %s", l->topic, fj_error_text(error)));
+        fj__put_reject(l, raw->tag, false);
+        return false;
+    }
+    if (in->ids.unique_id != NULL && !fj__window_add(&l->window, in->ids.unique_id)) {
+        fj__domain_note(l->d, FJ_LOG_INFO, fj__format("message %s came twice: ignored", in->ids.unique_id));
+        fj__put_ack(l, raw->tag, false);
+        return false;
+    }
+    l->unacked++;
+    return true;
+}
+
+static bool something(void *user)
+{
+    fj__amqp_listener *l = user;
+
+    return l->first != NULL || l->closing || l->d->closed || atomic_load(&l->interrupted);
+}
+
+/* Read what waits, @p max at most; answers how many are new. */
+static size_t take(fj__amqp_listener *l, size_t max, fj_incoming **ret)
+{
+    size_t n = 0;
+
+    fj__domain_lock(l->d);
+    while (n < max && l->first != NULL) {
+        struct fj__raw *raw = fj__listener_pop(l);
+        unsigned epoch = l->epoch;
+        fj_error *error = NULL;
+        if (l->first == NULL)
+            fj__listener_signal(l);
+        fj__domain_unlock(l->d);
+        fj__incoming *in = read_raw(l, raw, epoch, &error);
+        fj__domain_lock(l->d);
+        bool good = admit(l, raw, epoch, in, error);
+        if (good) {
+            ret[n++] = &in->base;
+        } else if (in != NULL) {
+            in->settled = true;
+            fj__domain_unlock(l->d);
+            fj__incoming_free(&in->base);
+            fj__domain_lock(l->d);
+        }
+        fj_error_free(error);
+        fj__free(raw);
+    }
+    fj__domain_touch(l->d, &l->d->consuming, true);
+    fj__domain_unlock(l->d);
+    return n;
+}
+
+static bool is_closing(fj__amqp_listener *l)
+{
+    fj__domain_lock(l->d);
+    bool closing = l->closing || l->d->closed;
+    fj__domain_unlock(l->d);
+    return closing;
+}
+
+fj_code fj__listener_poll(fj_listener *base, fj_deadline by, size_t max, fj_incoming **ret, size_t *ret_n,
+                          fj_error **err)
+{
+    fj__amqp_listener *l = fj__listener_of(base);
+
+    do {
+        (void)fj__domain_wait(l->d, l->gate, something, l, by);
+        if (is_closing(l))
+            return fj_fail(err, FJ_CLOSED, "the listener is closed");
+        *ret_n = take(l, max, ret);
+        if (*ret_n != 0)
+            return FJ_OK;
+        if (atomic_exchange(&l->interrupted, false))
+            return fj_fail(err, FJ_AGAIN, "interrupted");
+    } while (!fj_passed(by));
+    return fj_fail(err, FJ_TIMEOUT, "no message in time");
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a listener. */
+#include "transports/amqp/listener.h"
+
+#include "base/alloc.h"
+#include "base/ids.h"
+#include "runtime/future.h"
+#include "transports/amqp/consumer.h"
+#include "transports/amqp/publisher.h"
+#include "transports/amqp/topology.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { FIRST_CHANNEL = 2 }; /* 1 is the reply queue's */
+
+static void watch(fj_listener *base, fj_watch *ret)
+{
+    fj__domain_watch(fj__listener_of(base)->d, ret);
+}
+
+static void pump_(fj_listener *base, fj_deadline now)
+{
+    (void)now;
+    fj__domain_pump(fj__listener_of(base)->d);
+}
+
+static int fd(fj_listener *base)
+{
+    fj__amqp_listener *l = fj__listener_of(base);
+
+    fj__domain_lock(l->d);
+    if (l->event_fd < 0) {
+        l->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (l->first != NULL)
+            fj__listener_signal(l);
+    }
+    int got = l->event_fd;
+    fj__domain_unlock(l->d);
+    return got;
+}
+
+static void interrupt(fj_listener *base)
+{
+    fj__amqp_listener *l = fj__listener_of(base);
+    ssize_t ignored;
+
+    atomic_store(&l->interrupted, true);
+    ignored =
+        write(l->d->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* the leader looks; async-signal-safe */
+    (void)ignored;
+}
+
+static void close_(fj_listener *base)
+{
+    fj__amqp_listener *l = fj__listener_of(base);
+
+    fj__domain_lock(l->d);
+    if (!l->closing) {
+        l->closing = true;
+        fj__consumer_cancel(l);
+        fj__domain_touch(l->d, &l->d->consuming, false);
+        fj__future_nudge(l->gate);
+    }
+    fj__domain_unlock(l->d);
+}
+
+static bool has_left(void *user)
+{
+    const fj__amqp_listener *l = user;
+
+    return l->left || l->d->consuming.state != FJ__LINK_OPEN;
+}
+
+static bool replies_out(void *user)
+{
+    const fj__amqp_listener *l = user;
+
+    return fj__publisher_idle(l->d->publisher) || l->d->publishing.state != FJ__LINK_OPEN;
+}
+
+static fj_code stop(fj_listener *base, fj_deadline by, fj_error **err)
+{
+    fj__amqp_listener *l = fj__listener_of(base);
+
+    close_(base);
+    (void)fj__domain_wait(l->d, l->gate, replies_out, l, by);
+    fj__domain_lock(l->d);
+    if (l->ever_ready && !l->left && l->d->consuming.state == FJ__LINK_OPEN) {
+        (void)fj__delete_queue(l->d->consuming.engine, l->channel.id, l->fanout_queue);
+        (void)fj__close_channel(l->d->consuming.engine, l->channel.id);
+        fj__domain_touch(l->d, &l->d->consuming, true);
+    } else {
+        l->left = true;
+    }
+    fj__domain_unlock(l->d);
+    if (!fj__domain_wait(l->d, l->gate, has_left, l, by))
+        return fj_fail(err, FJ_TIMEOUT, "the broker did not confirm in time that %s is left", l->server_queue);
+    return FJ_OK;
+}
+
+static void free_(fj_listener *base)
+{
+    fj__amqp_listener *l = base != NULL ? fj__listener_of(base) : NULL;
+
+    if (l == NULL)
+        return;
+    fj__domain_lock(l->d);
+    fj__timer_cancel(&l->d->timers, &l->redo);
+    fj__listener_drop(l, false);
+    fj__domain_detach(l->d, &l->d->consuming, &l->channel);
+    fj__domain_touch(l->d, &l->d->consuming, false);
+    fj__domain_unlock(l->d);
+    if (l->event_fd >= 0)
+        (void)close(l->event_fd);
+    fj_future_unref(l->gate);
+    fj_error_free(l->refused);
+    fj__window_fini(&l->window);
+    fj__free(l->exchange);
+    fj__free(l->topic);
+    fj__free(l->server_queue);
+    fj__free(l->fanout);
+    fj__free(l->fanout_queue);
+    fj__free(l);
+}
+
+static const fj_listener_ops listener_ops = { .abi = FJ_DRIVER_ABI,
+                                              .poll = fj__listener_poll,
+                                              .watch = watch,
+                                              .pump = pump_,
+                                              .fd = fd,
+                                              .ack = fj__listener_ack,
+                                              .interrupt = interrupt,
+                                              .close = close_,
+                                              .stop = stop,
+                                              .free = free_ };
+
+static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_listen_opts *opts)
+{
+    fj__amqp_listener *l = fj__zalloc(sizeof *l);
+    const char *exchange = target->exchange != NULL ? target->exchange : d->settings->exchange;
+    size_t slots = opts->slots != 0 ? opts->slots : 1;
+    size_t prefetch = d->settings->prefetch != 0 ? d->settings->prefetch : 2 * slots;
+    char id[33];
+
+    if (l == NULL)
+        return NULL;
+    fj__id_hex(id);
+    l->base.ops = &listener_ops;
+    l->d = d;
+    l->opts = *opts;
+    l->last = &l->first;
+    l->event_fd = -1;
+    l->durable = d->settings->durable;
+    l->redo.fn = fj__consumer_redo;
+    l->redone_ns = INT64_MIN / 2;
+    l->channel = fj__consumer_channel;
+    l->prefetch = (uint16_t)(prefetch < 2 && d->settings->prefetch == 0 ? 2
+                             : prefetch > 65535                         ? 65535
+                                                                        : prefetch);
+    l->exchange = fj__strdup(exchange);
+    l->topic = fj__strdup(target->topic);
+    l->server_queue = fj__format("%s.%s", target->topic, target->server);
+    l->fanout = fj__format("%s_fanout", target->topic);
+    l->fanout_queue = fj__format("%s_fanout_%s", target->topic, id);
+    /* At least what a lost connection can bring back: what is prefetched and what runs. */
+    size_t back = fj__listener_in_flight_max(l) + slots;
+    bool ok = fj__window_init(&l->window, back < 16 ? 16 : back);
+    ok = fj_future_new(NULL, NULL, &l->gate) == FJ_OK && ok;
+    if (ok && l->exchange && l->topic && l->server_queue && l->fanout && l->fanout_queue)
+        return l;
+    free_(&l->base);
+    return NULL;
+}
+
+static bool settled_in(void *user)
+{
+    const fj__amqp_listener *l = user;
+
+    return l->ready || l->refused != NULL || l->closing;
+}
+
+static fj_code not_listening(fj__amqp_listener *l, fj_error **err)
+{
+    const fj_error *why = l->refused != NULL ? l->refused : l->d->consuming.error;
+    fj_error *copy = fj_error_copy(why);
+    char where[300];
+
+    if (copy == NULL)
+        (void)fj_fail(&copy, FJ_TIMEOUT, "the broker did not answer in time");
+    fj__link_where(&l->d->consuming, where, sizeof where);
+    fj_error_set_where(copy, "%s queue %s", where, l->topic);
+    return fj_error_move(copy, err);
+}
+
+fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
+                            fj_listener **ret, fj_error **err)
+{
+    fj__amqp_listener *l = make(d, target, opts);
+    fj_code rc = FJ_OK;
+
+    if (l == NULL)
+        return fj_fail(err, FJ_NOMEM, "out of memory");
+    fj__domain_lock(d);
+    if (d->closed)
+        rc = fj_fail(err, FJ_CLOSED, "the transport is closed");
+    else if (!fj__domain_attach(d, &d->consuming, &l->channel, FIRST_CHANNEL, fj_now()))
+        rc = fj_fail(err, FJ_BUSY, "no channel is free on the connection: too many listeners");
+    else
+        fj__domain_touch(d, &d->consuming, true);
+    fj__domain_unlock(d);
+    if (rc == FJ_OK) {
+        (void)fj__domain_wait(d, l->gate, settled_in, l, by);
+        fj__domain_lock(d);
+        if (!l->ready)
+            rc = not_listening(l, err);
+        fj__domain_unlock(d);
+    }
+    if (rc != FJ_OK) {
+        fj__domain_lock(d);
+        l->closing = true;
+        fj__domain_unlock(d);
+        free_(&l->base);
+        return rc;
+    }
+    *ret = &l->base;
+    return FJ_OK;
+}
