@@ -48,8 +48,12 @@ struct handed {
 static bool with_kernel(void *user)
 {
     const struct handed *h = user;
+    const fj__link *link = &h->l->d->consuming;
 
-    return fj__listener_stale(h->l, h->epoch) || fj__engine_sent_total(h->l->d->consuming.engine) >= h->mark;
+    if (fj__listener_stale(h->l, h->epoch))
+        return true;
+    return link->broken == NULL &&
+           fj__engine_sent_total(link->engine) >= h->mark; /* broken: an ack was left out */
 }
 
 static void put_acks(fj__amqp_listener *l, fj_incoming **in, size_t n)

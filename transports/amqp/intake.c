@@ -25,9 +25,11 @@ static bool admit(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoc
     if (fj__listener_stale(l, epoch))
         return false;
     if (in == NULL) {
+        bool requeue = fj_error_code(error) == FJ_NOMEM; /* nothing is wrong with it */
         fj__domain_note(l->d, FJ_LOG_WARNING,
-                        fj__format("a message on %s is rejected: %s", l->topic, fj_error_text(error)));
-        fj__put_reject(l, raw->tag, false);
+                        fj__format("a message on %s is %s: %s", l->topic, requeue ? "given back" : "rejected",
+                                   fj_error_text(error)));
+        fj__put_reject(l, raw->tag, requeue);
         return false;
     }
     if (in->ids.unique_id != NULL && !fj__window_add(&l->window, in->ids.unique_id)) {
