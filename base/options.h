@@ -3,6 +3,7 @@
 #define FJORD_BASE_OPTIONS_H
 /* The one table of options.  The parser, the sample file, `fjord config` and the docs all come from it. */
 #include <fjord/base.h>
+#include <fjord/conf.h>
 #include <fjord/error.h>
 
 typedef enum {
@@ -17,6 +18,14 @@ typedef enum {
     FJ__OPT_CHOICE
 } fj__option_type;
 
+/** What setting an option does.  Those that do nothing are told of, see fj__conf_note_unused(). */
+typedef enum {
+    FJ__FIXED = 0, /* it is read once, when what it is for is made */
+    FJ__RELOADS,   /* it may change while it is in use */
+    FJ__NEEDLESS,  /* Fjord has nothing for it to tune, and loses nothing by that: told at info level */
+    FJ__MISSING    /* Fjord cannot do it, or not yet: a warning */
+} fj__effect;
+
 typedef struct {
     const char *group, *name;
     fj__option_type type;
@@ -25,7 +34,7 @@ typedef struct {
     const char *unit;       /* "s", "bytes"; NULL: none */
     const char *choices;    /* of a choice: words apart by spaces */
     const char *deprecated; /* an older name in the same group; NULL: none */
-    bool reloads;
+    fj__effect effect;
     const char *help;
 } fj__option;
 
@@ -42,5 +51,9 @@ bool fj__bool_parse(const char *text, bool *ret);
 double fj__number_parse(const char *text, char **end);
 /** The sample file.  @return gives; NULL when memory ran out */
 char *fj__options_sample(void);
+
+/** Log each option that has a value other than its default and does nothing, with where it was set.
+ *  @return how many are FJ__MISSING */
+size_t fj__conf_note_unused(const fj_conf *conf);
 
 #endif

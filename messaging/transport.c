@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fjord/transport.h>
 
+#include <fjord/log.h>
+
 #include "base/alloc.h"
+#include "base/options.h"
 #include "internal.h"
 #include "runtime/sync.h"
 
@@ -18,7 +21,7 @@ double fj__conf_number(const fj_conf *conf, const char *group, const char *key, 
 
     if (fj_conf_lookup(conf, group, key, &text, NULL) != FJ_OK || text == NULL)
         return otherwise;
-    double value = strtod(text, &end);
+    double value = fj__number_parse(text, &end);
     if (end == text)
         value = otherwise;
     free(text);
@@ -82,6 +85,22 @@ static fj_code open_url(fj_transport *t, const fj_url *url, fj_error **err)
     return code;
 }
 
+/* What the configuration says about the log; what it leaves out stays as the program had it. */
+static fj_code set_log(const fj_conf *conf, fj_error **err)
+{
+    fj_log_level level;
+
+    if (strcmp(fj_conf_origin(conf, "fjord", "log_level"), "default") != 0 &&
+        fj_log_level_parse(fj_conf_str(conf, "fjord", "log_level"), &level))
+        fj_log_set_level(level);
+    if (fj_log_switch(fj_conf_str(conf, "fjord", "log_components"), err) == FJ_OK)
+        return FJ_OK;
+    fj_error_prefix(err, "[fjord] log_components");
+    if (err != NULL)
+        fj_error_set_code(*err, FJ_BAD_CONFIG);
+    return FJ_BAD_CONFIG;
+}
+
 static void destroy(fj_transport *t)
 {
     fj_conf_free(t->conf);
@@ -106,7 +125,11 @@ fj_code fj_transport_open(const fj_conf *conf, const char *text, fj_transport **
         text = fj_conf_str(t->conf, "DEFAULT", "transport_url");
     fj_code code = fj_url_parse(text, &url, err);
     if (code == FJ_OK)
+        code = set_log(t->conf, err);
+    if (code == FJ_OK)
         code = open_url(t, url, err);
+    if (code == FJ_OK)
+        (void)fj__conf_note_unused(t->conf);
     fj_url_free(url);
     if (code != FJ_OK) {
         destroy(t);

@@ -209,14 +209,22 @@ static int take(tool_opts *o, int option, char *value)
     }
 }
 
-static void set_log(const tool_opts *o)
+/* The level that --verbose and --quiet ask for; NULL: neither was given. */
+static const char *log_level(const tool_opts *o)
 {
-    static const fj_log_level levels[] = { FJ_LOG_WARNING, FJ_LOG_INFO, FJ_LOG_DEBUG, FJ_LOG_TRACE };
+    static const char *const levels[] = { "warning", "info", "debug", "trace" };
 
     if (o->verbose > 0)
-        fj_log_set_level(levels[o->verbose < 3 ? o->verbose : 3]);
-    else if (o->quiet)
-        fj_log_set_level(FJ_LOG_ERROR);
+        return levels[o->verbose < 3 ? o->verbose : 3];
+    return o->quiet ? "error" : NULL;
+}
+
+static void set_log(const tool_opts *o)
+{
+    fj_log_level level;
+
+    if (fj_log_level_parse(log_level(o), &level))
+        fj_log_set_level(level);
 }
 
 /* The option getopt stumbled over, without its value: that may be a secret. */
@@ -411,6 +419,8 @@ fj_code tool_conf(const tool_opts *o, fj_conf **ret, fj_error **err)
         return fj_fail(err, FJ_NOMEM, "out of memory");
     for (size_t i = 0; rc == FJ_OK && i < o->config_count; i++)
         rc = fj_conf_read(conf, o->config_files[i], err);
+    if (rc == FJ_OK && log_level(o) != NULL) /* above what the files say */
+        rc = fj_conf_set(conf, "fjord", "log_level", log_level(o), err);
     if (rc == FJ_OK)
         *ret = conf;
     else

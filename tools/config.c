@@ -31,6 +31,8 @@ static int check(const tool_opts *o)
     rc = tool_conf(o, &conf, &err);
     for (int i = 1; rc == FJ_OK && i < o->rest_count; i++)
         rc = fj_conf_read(conf, o->rest[i], &err);
+    if (rc == FJ_OK)
+        (void)fj__conf_note_unused(conf);
     fj_conf_free(conf);
     if (rc != FJ_OK)
         return tool_fail(o, err);

@@ -11,11 +11,13 @@ FJ_BEGIN_DECLS
 
 typedef struct fj_transport fj_transport;
 
-/** Open a transport.  Does not connect: the first call, or a server's start, does.
+/** Open a transport.  Does not connect: the first call, or a server's start, does.  [fjord] log_level and
+ *  log_components, where @p conf sets them, hold for the process from here on; options that are set and do
+ *  nothing are logged.
  *  @param conf  lends (copied); NULL for the defaults
  *  @param url   lends; NULL: [DEFAULT] transport_url of @p conf
  *  @param ret   gives
- *  @errors BAD_URL, NO_DRIVER, BAD_CONFIG (a query option of the URL), NOMEM   @thread any, never blocks */
+ *  @errors BAD_URL, NO_DRIVER, BAD_CONFIG (a query option of the URL, log_components), NOMEM   @thread any, never blocks */
 FJ_API FJ_MUST_USE fj_code fj_transport_open(const fj_conf *conf, const char *url, fj_transport **ret,
                                              fj_error **err);
 /** Close: pending calls end with FJ_CLOSED.  Then wait, until @p by, for what is to be flushed, and free.

@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include <check.h>
 #include <fjord/conf.h>
+#include <fjord/log.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,6 +255,132 @@ START_TEST(every_option_of_the_table_is_well_formed_and_the_sample_parses)
 }
 END_TEST
 
+/* ---- options that do nothing ---------------------------------------------------------------------------------- */
+
+static char heard[2048];
+
+static void hear(void *user, fj_log_level level, const char *component, const char *line)
+{
+    (void)user, (void)component;
+    size_t n = strlen(heard);
+    (void)snprintf(heard + n, sizeof heard - n, "%s %s\n", fj_log_level_name(level), line);
+}
+
+START_TEST(an_option_that_is_set_and_does_nothing_is_told_of)
+{
+    fj_conf *c = parsed("rpc_conn_pool_size = 30\n[oslo_messaging_metrics]\nmetrics_enabled = true\n"
+                        "[oslo_messaging_rabbit]\nheartbeat_rate = 3\nrabbit_ha_queues = true\n");
+
+    fj_log_set(hear, NULL);
+    fj_log_set_level(FJ_LOG_INFO);
+    ck_assert_uint_eq(fj__conf_note_unused(c), 1);
+    ck_assert_str_eq(
+        heard, "info t.conf:5: [oslo_messaging_rabbit] heartbeat_rate has no effect: Fjord needs no such "
+               "setting\n"
+               "warning t.conf:3: [oslo_messaging_metrics] metrics_enabled has no effect: Fjord cannot do "
+               "this (yet)\n");
+    fj_conf_free(c);
+}
+END_TEST
+
+/* The names and defaults that `oslo-config-generator --namespace oslo.messaging` lists in 14.0.3, and those that
+ * master added, but for the groups of other drivers. */
+START_TEST(every_option_of_oslo_is_known_with_its_default)
+{
+    static const char *const all[] = {
+        "DEFAULT conn_pool_min_size 2",
+        "DEFAULT conn_pool_ttl 1200",
+        "DEFAULT control_exchange openstack",
+        "DEFAULT executor_thread_pool_size 64",
+        "DEFAULT rpc_conn_pool_size 30",
+        "DEFAULT rpc_ping_enabled false",
+        "DEFAULT rpc_response_timeout 60",
+        "DEFAULT rpc_thread_pool_size 64",
+        "DEFAULT transport_url rabbit://",
+        "oslo_messaging_metrics metrics_buffer_size 1000",
+        "oslo_messaging_metrics metrics_enabled false",
+        "oslo_messaging_metrics metrics_process_name ",
+        "oslo_messaging_metrics metrics_socket_file /var/tmp/metrics_collector.sock",
+        "oslo_messaging_metrics metrics_thread_stop_timeout 10",
+        "oslo_messaging_notifications driver ",
+        "oslo_messaging_notifications retry -1",
+        "oslo_messaging_notifications routing_config ",
+        "oslo_messaging_notifications topics notifications",
+        "oslo_messaging_notifications transport_url ",
+        "oslo_messaging_rabbit amqp_auto_delete false",
+        "oslo_messaging_rabbit amqp_durable_queues false",
+        "oslo_messaging_rabbit conn_pool_min_size 2",
+        "oslo_messaging_rabbit conn_pool_ttl 1200",
+        "oslo_messaging_rabbit direct_mandatory_flag true",
+        "oslo_messaging_rabbit enable_cancel_on_failover false",
+        "oslo_messaging_rabbit heartbeat_in_pthread false",
+        "oslo_messaging_rabbit heartbeat_rate 2",
+        "oslo_messaging_rabbit heartbeat_timeout_threshold 60",
+        "oslo_messaging_rabbit hostname ",
+        "oslo_messaging_rabbit kombu_compression ",
+        "oslo_messaging_rabbit kombu_failover_strategy round-robin",
+        "oslo_messaging_rabbit kombu_missing_consumer_retry_timeout 60",
+        "oslo_messaging_rabbit kombu_reconnect_delay 1.0",
+        "oslo_messaging_rabbit kombu_reconnect_splay 0.0",
+        "oslo_messaging_rabbit kombu_reconnect_timeout 60",
+        "oslo_messaging_rabbit kombu_ssl_ca_certs ",
+        "oslo_messaging_rabbit kombu_ssl_certfile ",
+        "oslo_messaging_rabbit kombu_ssl_keyfile ",
+        "oslo_messaging_rabbit kombu_ssl_version ",
+        "oslo_messaging_rabbit processname ",
+        "oslo_messaging_rabbit rabbit_ha_queues false",
+        "oslo_messaging_rabbit rabbit_interval_max 30",
+        "oslo_messaging_rabbit rabbit_login_method AMQPLAIN",
+        "oslo_messaging_rabbit rabbit_qos_prefetch_count 0",
+        "oslo_messaging_rabbit rabbit_quorum_delivery_limit 0",
+        "oslo_messaging_rabbit rabbit_quorum_max_memory_bytes 0",
+        "oslo_messaging_rabbit rabbit_quorum_max_memory_length 0",
+        "oslo_messaging_rabbit rabbit_quorum_queue false",
+        "oslo_messaging_rabbit rabbit_quroum_max_memory_bytes 0",
+        "oslo_messaging_rabbit rabbit_quroum_max_memory_length 0",
+        "oslo_messaging_rabbit rabbit_retry_backoff 2",
+        "oslo_messaging_rabbit rabbit_retry_interval 1",
+        "oslo_messaging_rabbit rabbit_stream_fanout false",
+        "oslo_messaging_rabbit rabbit_transient_queues_ttl 1800",
+        "oslo_messaging_rabbit rabbit_transient_quorum_queue false",
+        "oslo_messaging_rabbit rabbit_use_ssl false",
+        "oslo_messaging_rabbit rpc_conn_pool_size 30",
+        "oslo_messaging_rabbit ssl false",
+        "oslo_messaging_rabbit ssl_ca_file ",
+        "oslo_messaging_rabbit ssl_cert_file ",
+        "oslo_messaging_rabbit ssl_enforce_fips_mode false",
+        "oslo_messaging_rabbit ssl_enforce_hostname_verification false",
+        "oslo_messaging_rabbit ssl_key_file ",
+        "oslo_messaging_rabbit ssl_version ",
+        "oslo_messaging_rabbit use_queue_manager false",
+    };
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char group[64], name[64], def[64] = "";
+        ck_assert_int_ge(sscanf(all[i], "%63s %63s %63s", group, name, def), 2);
+        const fj__option *o = fj__option_find(group, name);
+        ck_assert_msg(o != NULL, "%s is not known", all[i]);
+        ck_assert_str_eq(o->def != NULL ? o->def : "", def);
+    }
+}
+END_TEST
+
+START_TEST(the_sample_in_the_tree_is_that_of_the_table)
+{
+    char *sample = fj__options_sample();
+    size_t n = strlen(sample);
+    char *kept = calloc(n + 2, 1);
+    FILE *in = fopen("conf/fjord.conf", "r");
+
+    ck_assert_ptr_nonnull(in);
+    ck_assert_uint_eq(fread(kept, 1, n + 1, in), n);
+    ck_assert_str_eq(kept, sample); /* mended by: fjord config sample >conf/fjord.conf */
+    (void)fclose(in);
+    free(kept);
+    free(sample);
+}
+END_TEST
+
 START_TEST(memory_that_runs_out_is_an_error_and_leaks_nothing)
 {
     static const char text[] = "a = 1\ncontrol_exchange = x$a\n[oslo_messaging_notifications]\ndriver = y\n";
@@ -292,6 +419,9 @@ int main(void)
     tcase_add_test(tests, a_multi_valued_option_adds_up_over_files_unless_it_is_set);
     tcase_add_test(tests, a_folder_is_read_in_alphabetical_order_and_whole_or_not_at_all);
     tcase_add_test(tests, every_option_of_the_table_is_well_formed_and_the_sample_parses);
+    tcase_add_test(tests, an_option_that_is_set_and_does_nothing_is_told_of);
+    tcase_add_test(tests, every_option_of_oslo_is_known_with_its_default);
+    tcase_add_test(tests, the_sample_in_the_tree_is_that_of_the_table);
     tcase_add_test(tests, memory_that_runs_out_is_an_error_and_leaks_nothing);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
