@@ -74,6 +74,10 @@ static bool copy_opts(fj_client *c, const fj_client_opts *opts)
 fj_code fj_client_new(fj_transport *transport, const fj_target *target, const fj_client_opts *opts,
                       fj_client **ret, fj_error **err)
 {
+    fj_code code = fj__transport_check(transport, err);
+
+    if (code != FJ_OK)
+        return code;
     if (target->topic == NULL || *target->topic == '\0')
         return fj_fail(err, FJ_BAD_TARGET, "a client's target needs a topic");
     fj_client *c = fj__zalloc(sizeof *c);

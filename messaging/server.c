@@ -168,12 +168,9 @@ static fj_code bring_up(fj_server *s, fj_error **err)
 static fj_code on_start(void *user, fj_error **err)
 {
     fj_server *s = user;
-    fj_code code = fj__transport_check(s->transport, err);
 
-    if (code != FJ_OK)
-        return code;
     atomic_store(&s->stopping, false);
-    code = bring_up(s, err);
+    fj_code code = bring_up(s, err);
     if (code != FJ_OK) {
         fj_error_prefix(err, "%s cannot start", s->name);
         tear_down(s);
@@ -211,12 +208,9 @@ static void leave(fj_server *s, fj_deadline by)
 static fj_code on_wait(void *user, fj_deadline by, fj_error **err)
 {
     fj_server *s = user;
-    fj_code code = fj__transport_check(s->transport, err);
 
-    if (code != FJ_OK)
-        return code;
     s->listener->ops->close(s->listener);
-    code = s->kind->stop(s->executor, by, err);
+    fj_code code = s->kind->stop(s->executor, by, err);
     if (code != FJ_OK) {
         fj_error_prefix(err, "%s", s->name);
         return code;
@@ -285,6 +279,10 @@ static fj_code complete(fj_server *s, const fj_target *target, fj_error **err)
 fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj_server_opts *opts,
                       fj_server **ret, fj_error **err)
 {
+    fj_code code = fj__transport_check(transport, err);
+
+    if (code != FJ_OK)
+        return code;
     if (target->topic == NULL || *target->topic == '\0' || target->server == NULL || *target->server == '\0')
         return fj_fail(err, FJ_BAD_TARGET, "a server's target needs a topic and a server");
     fj_server *s = fj__zalloc(sizeof *s);
@@ -299,7 +297,7 @@ fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj
     atomic_init(&s->stopping, false);
     (void)pthread_mutex_init(&s->ending, NULL);
     (void)pthread_mutex_init(&s->stepping, NULL);
-    fj_code code = complete(s, target, err);
+    code = complete(s, target, err);
     if (code != FJ_OK) {
         destroy(s);
         return code;
@@ -311,14 +309,12 @@ fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj
 
 fj_server *fj_server_free(fj_server *s)
 {
-    if (s == NULL)
-        return NULL;
+    if (s == NULL || fj__transport_check(s->transport, NULL) != FJ_OK)
+        return NULL; /* of a forked child: its threads and locks are the parent's, it is left alone */
     fj__life_stop(&s->life);
     fj__life_state state = fj__life_now(&s->life);
     if (state != FJ__LIFE_INIT && state != FJ__LIFE_DRAINED &&
         fj__life_wait(&s->life, fj_in_ms(2000), NULL) != FJ_OK && s->executor != NULL) {
-        if (fj__transport_check(s->transport, NULL) != FJ_OK)
-            return NULL; /* its threads and locks are the parent's: it is left alone */
         s->kind->abort(s->executor);
         leave(s, fj_in_ms(100));
     }
@@ -328,6 +324,10 @@ fj_server *fj_server_free(fj_server *s)
 
 fj_code fj_server_add(fj_server *s, const fj_endpoint *endpoint, void *data, fj_error **err)
 {
+    fj_code code = fj__transport_check(s->transport, err);
+
+    if (code != FJ_OK)
+        return code;
     if (fj__life_now(&s->life) != FJ__LIFE_INIT)
         return fj_fail(err, FJ_STATE, "%s was started: endpoints are added before", s->name);
     return fj_dispatcher_add(s->dispatcher, endpoint, data, err);
@@ -337,7 +337,9 @@ fj_code fj_server_add(fj_server *s, const fj_endpoint *endpoint, void *data, fj_
 
 fj_code fj_server_start(fj_server *s, fj_error **err)
 {
-    return fj__life_start(&s->life, err);
+    fj_code code = fj__transport_check(s->transport, err);
+
+    return code == FJ_OK ? fj__life_start(&s->life, err) : code;
 }
 
 /* A step for the thread that holds `stepping`. */
@@ -386,17 +388,22 @@ fj_code fj_server_run(fj_server *s, fj_error **err)
 
 void fj_server_stop(fj_server *s)
 {
-    fj__life_stop(&s->life);
+    if (fj__transport_check(s->transport, NULL) == FJ_OK) /* else its descriptors are the parent's, too */
+        fj__life_stop(&s->life);
 }
 
 fj_code fj_server_wait(fj_server *s, fj_deadline by, fj_error **err)
 {
-    return fj__life_wait(&s->life, by, err);
+    fj_code code = fj__transport_check(s->transport, err);
+
+    return code == FJ_OK ? fj__life_wait(&s->life, by, err) : code;
 }
 
 fj_code fj_server_reset(fj_server *s, fj_error **err)
 {
-    return fj__life_reset(&s->life, err);
+    fj_code code = fj__transport_check(s->transport, err);
+
+    return code == FJ_OK ? fj__life_reset(&s->life, err) : code;
 }
 
 const char *fj_server_executor(const fj_server *s)

@@ -6,8 +6,10 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static fj_transport *transport;
@@ -403,6 +405,176 @@ START_TEST(a_bad_transport_is_refused)
 }
 END_TEST
 
+/* ---- what a configuration says ------------------------------------------------------------------ */
+
+static char heard[1024];
+
+static void hear(void *user, fj_log_level level, const char *component, const char *text)
+{
+    (void)user;
+    size_t n = strlen(heard);
+    (void)snprintf(heard + n, sizeof heard - n, "%s %s %s\n", fj_log_level_name(level), component, text);
+}
+
+static fj_code open_with(const char *key, const char *value, const char *url, fj_transport **ret,
+                         fj_error **err)
+{
+    fj_conf *conf = fj_conf_new();
+
+    ck_assert_int_eq(fj_conf_set(conf, "fjord", key, value, NULL), FJ_OK);
+    fj_code code = fj_transport_open(conf, url, ret, err);
+    fj_conf_free(conf);
+    return code;
+}
+
+START_TEST(the_log_is_as_the_configuration_says)
+{
+    fj_transport *t = NULL;
+    fj_error *err = NULL;
+
+    fj_log_set(hear, NULL);
+    ck_assert_int_eq(open_with("log_level", "info", "fake://", &t, NULL), FJ_OK);
+    t = fj_transport_free(t);
+    serve("threading", 1);
+    ck_assert_ptr_nonnull(strstr(heard, "info rpc server t.s: executor threading"));
+    server = fj_server_free(server);
+    heard[0] = '\0';
+    ck_assert_int_eq(open_with("log_components", "-rpc", "fake://", &t, NULL), FJ_OK);
+    t = fj_transport_free(t);
+    serve("threading", 1);
+    ck_assert_str_eq(heard, "");
+    ck_assert_int_eq(open_with("log_components", "rpc=loud", "fake://", &t, &err), FJ_BAD_CONFIG);
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "log_components"));
+    fj_error_free(err);
+}
+END_TEST
+
+START_TEST(a_transport_tells_of_options_that_do_nothing)
+{
+    fj_transport *t = NULL;
+
+    fj_log_set(hear, NULL);
+    ck_assert_int_eq(fj_transport_open(NULL, "rabbit://h/?rabbit_stream_fanout=true", &t, NULL), FJ_OK);
+    ck_assert_ptr_nonnull(
+        strstr(heard, "warning conf set: [oslo_messaging_rabbit] rabbit_stream_fanout has no"));
+    fj_transport_free(t);
+}
+END_TEST
+
+/* wire.md section 1: each key is an option of [oslo_messaging_rabbit], each value of its type. */
+START_TEST(the_query_of_a_url_sets_options_above_the_file)
+{
+    static const char file[] = "[oslo_messaging_rabbit]\nrabbit_qos_prefetch_count = 3\n";
+    static const struct {
+        const char *query;
+        fj_code code;
+        const char *text;
+    } cases[] = {
+        { "rabbit_qos_prefetch_count=7", FJ_OK, NULL },
+        { "ssl=Off&rabbit_login_method=PLAIN", FJ_OK, NULL },
+        { "rabbit_qos_prefetch_count=", FJ_OK, NULL }, /* an empty value counts as absent */
+        { "no_such_option=1", FJ_BAD_CONFIG, "no_such_option" },
+        { "executor=blocking", FJ_BAD_CONFIG, "executor" }, /* of another group */
+        { "rabbit_qos_prefetch_count=many", FJ_BAD_CONFIG, "rabbit_qos_prefetch_count" },
+        { "ssl=perhaps", FJ_BAD_CONFIG, "ssl" },
+        { "rabbit_login_method=SMOKE", FJ_BAD_CONFIG, "rabbit_login_method" },
+        { "heartbeat_timeout_threshold=70000", FJ_BAD_CONFIG, "heartbeat_timeout_threshold" },
+        { "heartbeat_rate=2&heartbeat_rate=3", FJ_BAD_CONFIG,
+          "heartbeat_rate" }, /* joined: "2,3" is no number */
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fj_conf *conf = fj_conf_new();
+        fj_transport *t = NULL;
+        fj_error *err = NULL;
+        char url[128];
+        ck_assert_int_eq(fj_conf_parse(conf, "f", file, sizeof file - 1, NULL), FJ_OK);
+        (void)snprintf(url, sizeof url, "rabbit://u:geheim@h/?%s", cases[i].query);
+        ck_assert_msg(fj_transport_open(conf, url, &t, &err) == cases[i].code, "%s", cases[i].query);
+        if (t != NULL)
+            ck_assert_int_eq(
+                fj_conf_int(fj_transport_conf(t), "oslo_messaging_rabbit", "rabbit_qos_prefetch_count"),
+                i == 0 ? 7 : 3);
+        else
+            ck_assert_msg(strstr(fj_error_text(err), cases[i].text) != NULL, "%s", fj_error_text(err));
+        ck_assert_ptr_null(strstr(fj_error_text(err), "geheim"));
+        fj_error_free(err);
+        fj_transport_free(t);
+        fj_conf_free(conf);
+    }
+}
+END_TEST
+
+/* ---- forks -------------------------------------------------------------------------------------- */
+
+#define CHILD(what)                                           \
+    do {                                                      \
+        if (!(what)) {                                        \
+            fprintf(stderr, "in the child: not " #what "\n"); \
+            _exit(1);                                         \
+        }                                                     \
+    } while (0)
+
+/* The child of a process with a running server: each handle says so, freeing harms nobody, and new ones work. */
+static void forked_child(const char *executor)
+{
+    json_t *result = NULL;
+    fj_future *f = NULL;
+    fj_server *other = NULL;
+    fj_client *c = NULL;
+
+    CHILD(fj_client_call(client, "echo", NULL, NULL, NULL, NULL) == FJ_FORKED);
+    CHILD(fj_client_call_async(client, "echo", NULL, NULL, &f, NULL) == FJ_FORKED);
+    CHILD(fj_client_cast(client, "count", NULL, NULL, NULL) == FJ_FORKED);
+    CHILD(fj_client_cast_async(client, "count", NULL, NULL, NULL, NULL) == FJ_FORKED);
+    CHILD(fj_client_flush(client, fj_in_ms(10000), NULL) == FJ_FORKED);
+    CHILD(fj_server_start(server, NULL) == FJ_FORKED);
+    CHILD(fj_server_add(server, &endpoint, NULL, NULL) == FJ_FORKED);
+    CHILD(fj_server_step(server, fj_in_ms(10000), NULL) == FJ_FORKED);
+    CHILD(fj_server_run(server, NULL) == FJ_FORKED);
+    fj_server_stop(server);
+    CHILD(fj_server_wait(server, fj_in_ms(10000), NULL) == FJ_FORKED);
+    CHILD(fj_server_reset(server, NULL) == FJ_FORKED);
+    CHILD(fj_client_new(transport, &there, NULL, &c, NULL) == FJ_FORKED);
+    CHILD(fj_server_new(transport, &here, NULL, &other, NULL) == FJ_FORKED);
+    CHILD(fj_run(NULL) == FJ_OK); /* at once: nothing of this process is served */
+    server = fj_server_free(server);
+    client = fj_client_free(client);
+    transport = fj_transport_free(transport);
+
+    set_up();
+    serve(executor, 1);
+    CHILD(fj_client_call_async(client, "echo", json_pack("{s:i}", "x", 9), NULL, &f, NULL) == FJ_OK);
+    if (strcmp(executor, "blocking") == 0)
+        CHILD(fj_server_step(server, fj_in_ms(10000), NULL) == FJ_OK);
+    CHILD(fj_future_wait(f, fj_in_ms(10000), &result, NULL) == FJ_OK && json_integer_value(result) == 9);
+    json_decref(result);
+    fj_future_unref(f);
+    tear_down();
+    _exit(0);
+}
+
+START_TEST(a_handle_used_across_a_fork_says_so_and_the_parent_goes_on)
+{
+    const char *executor = _i == 0 ? "blocking" : "threading";
+    fj_future *f = NULL;
+    int status = 0;
+
+    serve(executor, 1);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0)
+        forked_child(executor);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(fj_client_call_async(client, "echo", NULL, NULL, &f, NULL), FJ_OK);
+    if (_i == 0)
+        ck_assert_int_eq(fj_server_step(server, fj_in_ms(10000), NULL), FJ_OK);
+    ck_assert_int_eq(fj_future_wait(f, fj_in_ms(10000), NULL, NULL), FJ_OK);
+    fj_future_unref(f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("messaging");
@@ -427,6 +599,10 @@ int main(void)
     tcase_add_test(c, run_waits_for_servers_with_threads_until_a_signal);
     tcase_add_test(c, run_returns_when_it_is_told_to);
     tcase_add_test(c, a_bad_transport_is_refused);
+    tcase_add_test(c, the_log_is_as_the_configuration_says);
+    tcase_add_test(c, a_transport_tells_of_options_that_do_nothing);
+    tcase_add_test(c, the_query_of_a_url_sets_options_above_the_file);
+    tcase_add_loop_test(c, a_handle_used_across_a_fork_says_so_and_the_parent_goes_on, 0, 2);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -28,9 +28,24 @@ struct binding {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static fj__fake_queue *queues;
 static struct binding *bindings;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* A forked child has a broker of its own: the listeners in this one, and who holds the lock, are the parent's. */
+static void in_child(void)
+{
+    (void)pthread_mutex_init(&lock, NULL);
+    queues = NULL;
+    bindings = NULL;
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, in_child);
+}
 
 void fj__fake_lock(void)
 {
+    (void)pthread_once(&once, watch_forks);
     (void)pthread_mutex_lock(&lock);
 }
 
