@@ -8,6 +8,7 @@
 #include "dispatcher/access.h"
 #include "dispatcher/failure.h"
 #include "dispatcher/request.h"
+#include "runtime/sync.h"
 
 #include <string.h>
 
@@ -362,6 +363,7 @@ fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_f
     }
     atomic_init(&req->refs, 1);
     atomic_init(&req->parts_left, 2);
+    req->generation = fj__fork_generation();
     atomic_init(&req->claimed, false);
     atomic_init(&req->kept, false);
     req->wants_reply = in->wants_reply;

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "dispatcher/failure.h"
+#include "runtime/sync.h"
 
 static _Thread_local fj_request *current;
 
@@ -140,6 +141,12 @@ static fj_code send_answer(fj_request *req, json_t *result, fj_error *failure, f
 
 fj_code fj__request_answer(fj_request *req, json_t *result, fj_error *failure, fj_error **err)
 {
+    if (req->generation != fj__fork_generation()) {
+        json_decref(result);
+        fj_error_free(failure);
+        return fj_fail(err, FJ_FORKED, "the request %s came before a fork: the parent answers it",
+                       req->method->name);
+    }
     if (atomic_exchange_explicit(&req->claimed, true, memory_order_acq_rel)) {
         json_decref(result);
         fj_error_free(failure);

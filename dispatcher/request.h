@@ -16,6 +16,7 @@ struct fj_request {
     atomic_uint parts_left; /* of its two parts */
     atomic_bool claimed;    /* somebody answers it, or has */
     atomic_bool kept;       /* fj_request_ref() was called */
+    unsigned generation;    /* of forks: a child must not answer its parent's requests */
     bool wants_reply;
     fj_incoming *in; /* owned; NULL once finished */
     json_t *message; /* owned */
@@ -31,7 +32,7 @@ struct fj_request {
 };
 
 /** Answer, unless it was answered: takes both, of which at most one is not NULL.
- *  @errors STATE when it was answered; those of reply in driver.h */
+ *  @errors STATE when it was answered; FORKED in a child of the process that took it; those of reply in driver.h */
 fj_code fj__request_answer(fj_request *req, json_t *result, fj_error *failure, fj_error **err);
 /** The method has returned, or will not run. */
 void fj__request_returned(fj_request *req);

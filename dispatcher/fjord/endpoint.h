@@ -85,7 +85,8 @@ FJ_API fj_request *fj_request_ref(fj_request *req);
 /** Drop a reference; dropping the last one of a deferred request unanswered sends a failure.  Accepts NULL. */
 FJ_API fj_request *fj_request_unref(fj_request *req);
 /** Answer a deferred request, once, from any thread.  Nothing is sent for a cast.
- *  @param result takes; NULL for JSON null   @errors STATE when it was answered; those of reply in driver.h */
+ *  @param result takes; NULL for JSON null   @errors STATE when it was answered; FORKED in a child of the
+ *  process that took it; those of reply in driver.h */
 FJ_API fj_code fj_request_reply(fj_request *req, json_t *result, fj_error **err);
 /** @param failure takes; not NULL */
 FJ_API fj_code fj_request_fail(fj_request *req, fj_error *failure, fj_error **err);

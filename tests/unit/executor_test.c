@@ -10,6 +10,7 @@
 #include <fjord/executor.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *const names[] = { "blocking", "threading" };
@@ -502,6 +503,33 @@ START_TEST(abort_fails_deferred_requests)
 }
 END_TEST
 
+START_TEST(a_forked_child_forgets_what_the_parent_runs_and_answers_none_of_it)
+{
+    int status = 0;
+
+    rig(_i, 1);
+    mock_msg *m = call("later");
+    await_count(&entered, 1);
+    fj_request *req = atomic_load(&kept);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        bool good = fj_request_reply(req, json_true(), NULL) == FJ_FORKED;
+        fj_request_unref(req);
+        x->ops->at_fork(x);
+        good = good && x->ops->running(x, NULL) == 0;
+        x->ops->free(x); /* waits for no thread, since there is none */
+        _exit(good ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    ck_assert_uint_eq(m->answers, 0);
+    ck_assert_int_eq(fj_request_reply(req, json_true(), NULL), FJ_OK);
+    fj_request_unref(req);
+    answered(m);
+}
+END_TEST
+
 START_TEST(after_close_nothing_is_taken)
 {
     rig(_i, 2);
@@ -618,6 +646,46 @@ static void refused_plugin(const char *dir, const char *name)
     fj_error_free(err);
 }
 
+static const fj_executor_ops *found(const fj_conf *conf, const char *name, fj_error **err)
+{
+    const fj_executor_ops *ops = NULL;
+
+    return fj_executor_find(conf, name, &ops, err) == FJ_OK ? ops : NULL;
+}
+
+START_TEST(a_plug_in_is_looked_for_in_the_folder_that_the_configuration_names)
+{
+    static const char *const bad[] = { "../mine", "./mine", ".mine", "" };
+    char dir[] = "/tmp/fjord-plugins-XXXXXX";
+    char *other = fj__format("#define ABI (FJ_EXECUTOR_ABI + 1)\n%s", good_plugin), *path;
+    fj_conf *conf = fj_conf_new();
+    fj_error *err = NULL;
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    build_plugin(dir, "mine", good_plugin);
+    build_plugin(dir, "other", other);
+    ck_assert_ptr_null(found(conf, "mine", NULL)); /* not in the default folder */
+    ck_assert_int_eq(fj_conf_set(conf, "fjord", "plugin_dir", dir, NULL), FJ_OK);
+    ck_assert_str_eq(found(conf, "mine", NULL)->name, "mine");
+    ck_assert_ptr_null(found(conf, "other", &err));
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "not made for this version"));
+    for (size_t i = 0; i < fj__countof(bad); i++)
+        ck_assert_ptr_null(found(conf, bad[i], &err));
+    ck_assert_int_eq(fj_conf_set(conf, "fjord", "plugin_dir", "", NULL), FJ_OK);
+    ck_assert_ptr_null(found(conf, "mine", &err));
+    fj_error_free(err);
+    fj_conf_free(conf);
+    fj__free(other);
+    path = fj__format("%s/mine.so", dir);
+    ck_assert_int_eq(unlink(path), 0);
+    fj__free(path);
+    path = fj__format("%s/other.so", dir);
+    ck_assert_int_eq(unlink(path), 0);
+    fj__free(path);
+    ck_assert_int_eq(rmdir(dir), 0);
+}
+END_TEST
+
 START_TEST(plug_ins_are_loaded_once_and_checked)
 {
     char dir[] = "/tmp/fjord-plugins-XXXXXX";
@@ -669,10 +737,12 @@ int main(void)
     tcase_add_loop_test(tc, stop_names_what_still_runs, 0, EXECUTORS);
     tcase_add_loop_test(tc, stop_waits_for_what_runs, 0, EXECUTORS);
     tcase_add_loop_test(tc, abort_fails_deferred_requests, 0, EXECUTORS);
+    tcase_add_loop_test(tc, a_forked_child_forgets_what_the_parent_runs_and_answers_none_of_it, 0, EXECUTORS);
     tcase_add_loop_test(tc, after_close_nothing_is_taken, 0, EXECUTORS);
     tcase_add_test(tc, a_step_processes_one_message_or_says_why_not);
     tcase_add_test(tc, executors_are_found_by_name_and_alias);
     tcase_add_test(tc, an_unknown_name_is_answered_with_those_there_are);
+    tcase_add_test(tc, a_plug_in_is_looked_for_in_the_folder_that_the_configuration_names);
     tcase_add_test(tc, plug_ins_are_loaded_once_and_checked);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

@@ -69,10 +69,23 @@ static fj_code stop_and_wait(fj_request *req, json_t *args, json_t **ret, fj_err
     return FJ_OK;
 }
 
+static fj_request *kept;
+
+static fj_code later(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args, (void)ret, (void)err;
+    kept = fj_request_ref(req);
+    return FJ_DEFERRED;
+}
+
 static const fj_method methods[] = {
-    FJ_METHOD("echo", FJ_PLAIN, echo),           FJ_METHOD("boom", FJ_PLAIN, boom),
-    FJ_METHOD("count", FJ_PLAIN, count),         FJ_METHOD("who", FJ_PLAIN, who),
-    FJ_METHOD("self_call", FJ_PLAIN, self_call), FJ_METHOD("stop_and_wait", FJ_PLAIN, stop_and_wait),
+    FJ_METHOD("later", FJ_PLAIN, later),
+    FJ_METHOD("echo", FJ_PLAIN, echo),
+    FJ_METHOD("boom", FJ_PLAIN, boom),
+    FJ_METHOD("count", FJ_PLAIN, count),
+    FJ_METHOD("who", FJ_PLAIN, who),
+    FJ_METHOD("self_call", FJ_PLAIN, self_call),
+    FJ_METHOD("stop_and_wait", FJ_PLAIN, stop_and_wait),
 };
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.2", methods);
 
@@ -505,6 +518,32 @@ START_TEST(the_query_of_a_url_sets_options_above_the_file)
 }
 END_TEST
 
+/* ---- call monitoring ---------------------------------------------------------------------------- */
+
+/* Both calls end by their monitor only: their deadline is a day away. */
+START_TEST(a_monitored_call_lives_as_long_as_its_server_and_no_longer_than_the_monitor_without)
+{
+    fj_call_opts o = FJ_CALL_OPTS_INIT;
+    fj_future *taken = NULL;
+    json_t *result = NULL;
+
+    serve("blocking", 0);
+    o.by = fj_in_ms(86400000);
+    o.monitor = 0.2;
+    ck_assert_int_eq(fj_client_call_async(client, "later", NULL, &o, &taken, NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_step(server, fj_in_ms(10000), NULL), FJ_OK);
+    o.topic = "nobody";
+    ck_assert_int_eq(fj_client_call(client, "echo", NULL, &o, NULL, NULL), FJ_TIMEOUT);
+    ck_assert(!fj_future_done(taken)); /* though its monitor began before */
+    ck_assert_int_eq(fj_request_reply(kept, json_true(), NULL), FJ_OK);
+    fj_request_unref(kept);
+    ck_assert_int_eq(fj_future_wait(taken, fj_in_ms(10000), &result, NULL), FJ_OK);
+    ck_assert(json_is_true(result));
+    json_decref(result);
+    fj_future_unref(taken);
+}
+END_TEST
+
 /* ---- forks -------------------------------------------------------------------------------------- */
 
 #define CHILD(what)                                           \
@@ -602,6 +641,7 @@ int main(void)
     tcase_add_test(c, the_log_is_as_the_configuration_says);
     tcase_add_test(c, a_transport_tells_of_options_that_do_nothing);
     tcase_add_test(c, the_query_of_a_url_sets_options_above_the_file);
+    tcase_add_test(c, a_monitored_call_lives_as_long_as_its_server_and_no_longer_than_the_monitor_without);
     tcase_add_loop_test(c, a_handle_used_across_a_fork_says_so_and_the_parent_goes_on, 0, 2);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
