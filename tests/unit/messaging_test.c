@@ -555,9 +555,8 @@ END_TEST
     } while (0)
 
 /* The child of a process with a running server: each handle says so, freeing harms nobody, and new ones work. */
-static void forked_child(const char *executor)
+static void forked_child(void)
 {
-    json_t *result = NULL;
     fj_future *f = NULL;
     fj_server *other = NULL;
     fj_client *c = NULL;
@@ -581,14 +580,10 @@ static void forked_child(const char *executor)
     client = fj_client_free(client);
     transport = fj_transport_free(transport);
 
-    set_up();
-    serve(executor, 1);
-    CHILD(fj_client_call_async(client, "echo", json_pack("{s:i}", "x", 9), NULL, &f, NULL) == FJ_OK);
-    if (strcmp(executor, "blocking") == 0)
-        CHILD(fj_server_step(server, fj_in_ms(10000), NULL) == FJ_OK);
-    CHILD(fj_future_wait(f, fj_in_ms(10000), &result, NULL) == FJ_OK && json_integer_value(result) == 9);
-    json_decref(result);
-    fj_future_unref(f);
+    set_up(); /* without a thread: TSan allows none in the child of a process that had some */
+    serve("blocking", 1);
+    CHILD(fj_client_cast(client, "count", NULL, NULL, NULL) == FJ_OK);
+    CHILD(fj_server_step(server, fj_in_ms(10000), NULL) == FJ_OK && atomic_load(&casts) == 1);
     tear_down();
     _exit(0);
 }
@@ -603,7 +598,7 @@ START_TEST(a_handle_used_across_a_fork_says_so_and_the_parent_goes_on)
     pid_t pid = fork();
     ck_assert_int_ge(pid, 0);
     if (pid == 0)
-        forked_child(executor);
+        forked_child();
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_int_eq(status, 0);
     ck_assert_int_eq(fj_client_call_async(client, "echo", NULL, NULL, &f, NULL), FJ_OK);
