@@ -72,35 +72,82 @@ def no_connection(suite):
         same("not-the-password" in outcome.text + outcome.where, False, "the password is shown")
     with suite.case("faults: an unknown vhost is refused and named"):
         outcome = one_call(url("nowhere"))
-        expect_code(outcome, ["ACCESS", "AUTH", "NOT_FOUND", "UNREACHABLE"])
+        expect_code(outcome, ["ACCESS"])
         same("nowhere" in outcome.text + outcome.where, True, "the vhost is named")
     with suite.case("faults: a port where nobody listens is UNREACHABLE"):
         with socket.create_server(("127.0.0.1", 0)) as s:
             port = s.getsockname()[1]
         expect_code(one_call(url(port=port)), ["UNREACHABLE"])
-    with suite.case("faults: a silent peer on the port ends the call by its deadline, unsent"):
+    with suite.case("faults: a silent peer on the port is UNREACHABLE, by the deadline"):
         with listener(silence) as port:
-            expect_code(one_call(url(port=port)), ["UNREACHABLE", "TIMEOUT"])
+            expect_code(one_call(url(port=port)), ["UNREACHABLE"])
     for name, talk in (("an HTTP server", http), ("a peer that sends rubbish", rubbish)):
-        with suite.case(f"faults: {name} on the port is UNREACHABLE, by the deadline"):
+        with suite.case(f"faults: {name} on the port is told as no AMQP, by the deadline"):
             with listener(talk) as port:
-                expect_code(one_call(url(port=port)), ["UNREACHABLE", "PROTOCOL"])
+                outcome = one_call(url(port=port))
+                expect_code(outcome, ["PROTOCOL"])
+                same("this is not AMQP" in outcome.text, True, outcome.text)
 
 
-def mismatch(suite):
+@contextlib.contextmanager
+def someone_elses(*, exchange_durable, queue=None, queue_durable=False):
+    """A vhost of its own where another client was first; gives its URL."""
     ctl("add_vhost", "mismatch")
     ctl("set_permissions", "-p", "mismatch", "guest", ".*", ".*", ".*")
     host, port, user, password = broker_address()
-    with amqp.Connection(host=f"{host}:{port}", userid=user, password=password, virtual_host="mismatch") as c:
-        c.connect()
-        c.channel().exchange_declare("openstack", "topic", durable=True, auto_delete=False)
-    with suite.case("faults: an exchange declared durable by another is MISMATCH for a server"):
-        peer = CPeer(url("mismatch"))
-        answer = peer.ask({"do": "serve", "topic": "it-mm", "server": "one"}, 35)
+    try:
+        with amqp.Connection(host=f"{host}:{port}", userid=user, password=password, virtual_host="mismatch") as c:
+            c.connect()
+            channel = c.channel()
+            channel.exchange_declare("openstack", "topic", durable=exchange_durable, auto_delete=False)
+            if queue is not None:
+                channel.queue_declare(queue, durable=queue_durable, auto_delete=False)
+        yield url("mismatch")
+    finally:
+        ctl("delete_vhost", "mismatch")
+
+
+DURABLE = ("oslo_messaging_rabbit", "amqp_durable_queues", "true")
+
+
+def server_code(at, topic, conf=()):
+    """What starting a server there answers: code, text and where."""
+    peer = CPeer(at, conf=conf)
+    try:
+        answer = peer.ask({"do": "serve", "topic": topic, "server": "one"}, 35)
+    finally:
         peer.kill()
-        same((answer["ok"], answer.get("code")), (False, "MISMATCH"))
-        same("openstack" in answer["text"] + answer["where"], True, "the exchange is named")
-    ctl("delete_vhost", "mismatch")
+    return (None, "", "") if answer["ok"] else (answer["code"], answer["text"], answer["where"])
+
+
+def expect_named(code, text, where, *names):
+    same(code, "MISMATCH")
+    host, port, _, _ = broker_address()
+    for name in (f"{host}:{port}", "vhost mismatch", "amqp_durable_queues", *names):
+        same(name in text + " " + where, True, f"{name} in {text!r} {where!r}")
+
+
+def mismatch(suite):
+    with someone_elses(exchange_durable=True) as at:
+        with suite.case("faults: an exchange declared durable by another is MISMATCH for a server, with its place"):
+            expect_named(*server_code(at, "it-mm"), "openstack", "queue it-mm")
+        with suite.case("faults: an exchange declared durable by another is MISMATCH for a call, unsent"):
+            outcome = one_call(at)
+            same(outcome.sent, "no")
+            expect_named(outcome.code, outcome.text, outcome.where, "exchange openstack", "key it-faults")
+    with someone_elses(exchange_durable=False) as at:
+        with suite.case("faults: durable server and client go with an exchange that another declared not durable"):
+            server, client = CPeer(at, conf=[DURABLE], executor="threading"), CPeer(at, conf=[DURABLE])
+            server.serve("it-mm", "one")
+            same(client.call("it-mm", "who", timeout=10).result, "one")
+            client.close()
+            server.close()
+    with someone_elses(exchange_durable=True, queue="it-mm") as at:
+        with suite.case("faults: a queue that another declared not durable is MISMATCH for a durable server"):
+            expect_named(*server_code(at, "it-mm", [DURABLE]), "queue it-mm")
+    with someone_elses(exchange_durable=False, queue="it-mm", queue_durable=True) as at:
+        with suite.case("faults: a queue declared durable by another is MISMATCH for a server"):
+            expect_named(*server_code(at, "it-mm"), "queue it-mm")
 
 
 def nobody(suite):
