@@ -8,8 +8,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "executors/intake.h"
+#include "runtime/thread.h"
 
-#include <signal.h>
 #include <string.h>
 
 struct threading {
@@ -29,20 +29,6 @@ struct threading {
 static struct threading *of(fj_executor *x)
 {
     return (struct threading *)(void *)x;
-}
-
-/* A thread that no signal is delivered to: those are the program's own. */
-static int thread_new(pthread_t *ret, const char *name, void *(*fn)(void *), void *user)
-{
-    sigset_t all, before;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(ret, NULL, fn, user);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0)
-        (void)pthread_setname_np(*ret, name);
-    return rc;
 }
 
 /* ---- workers ----------------------------------------------------------------------------------- */
@@ -68,7 +54,7 @@ static int hand_over(struct threading *t, fj__slot *slot, void (*job)(void *user
 
     (void)pthread_mutex_lock(&t->pool_lock);
     if (needed > t->made && t->made < t->slots.n) {
-        rc = thread_new(&t->workers[t->made], "fj-worker", worker, t);
+        rc = fj__thread_new(&t->workers[t->made], "fj-worker", worker, t);
         if (rc == 0)
             t->made++;
         else if (t->made > 0)
@@ -130,7 +116,7 @@ static fj_code start(fj_executor *x, fj_listener *listener, fj_dispatcher *dispa
 
     t->intake.listener = listener;
     t->slots.dispatcher = dispatcher;
-    int rc = thread_new(&t->io, "fj-io", io_thread, &t->intake);
+    int rc = fj__thread_new(&t->io, "fj-io", io_thread, &t->intake);
     if (rc != 0)
         return fj_fail(err, FJ_SYSTEM, "no thread could be made: %s", strerror(rc));
     t->io_made = true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fjord/transport.h>
 
+#include <fjord/await.h>
 #include <fjord/log.h>
 
 #include "base/alloc.h"
@@ -101,6 +102,13 @@ static fj_code set_log(const fj_conf *conf, fj_error **err)
     return FJ_BAD_CONFIG;
 }
 
+/* The pool of threads is the process's: only who says a size changes it. */
+static void size_thread_pool(const fj_conf *conf)
+{
+    if (strcmp(fj_conf_origin(conf, "fjord", "thread_pool_size"), "default") != 0)
+        fj_thread_pool_size((unsigned)fj_conf_int(conf, "fjord", "thread_pool_size"));
+}
+
 static void destroy(fj_transport *t)
 {
     fj_conf_free(t->conf);
@@ -135,6 +143,7 @@ fj_code fj_transport_open(const fj_conf *conf, const char *text, fj_transport **
         destroy(t);
         return code;
     }
+    size_thread_pool(t->conf);
     *ret = t;
     return FJ_OK;
 }

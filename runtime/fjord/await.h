@@ -94,9 +94,17 @@ FJ_API void fj_atomic_end(void);
 
 /* ---- threads -------------------------------------------------------------------------------------- */
 
-/** Run @p fn, which may block, on a thread of the process's pool ([fjord] thread_pool_size, 20).
- *  @param ret gives a future; cancelled before a thread took it, it does not run.  @errors NOMEM, SYSTEM  @thread any */
-FJ_API FJ_MUST_USE fj_code fj_run_in_executor(fj_task_fn fn, void *user, fj_future **ret, fj_error **err);
+/** Run @p fn, which may block, on a thread of the process's pool, in order of the calls.  Cancelled before a thread took
+ *  it, it does not run; later, it runs to its end and what it answers is dropped.  So @p user must not be on the stack of
+ *  a task that may be cancelled, unless the future is shielded.
+ *  @param user  takes-on-ok, if there is @p freed
+ *  @param freed called once when @p fn has ended or will never run, on any thread; may be NULL
+ *  @param ret   gives; completes on the pool's thread   @errors NOMEM, SYSTEM, CLOSED (the process ends)  @thread any */
+FJ_API FJ_MUST_USE fj_code fj_run_in_executor(fj_task_fn fn, void *user, void (*freed)(void *user),
+                                              fj_future **ret, fj_error **err);
+/** How many threads the pool has at most; 0: 20, as at first.  A transport that is opened with [fjord] thread_pool_size
+ *  in its configuration sets it, too.  Threads above it end with the jobs they have.  @thread any */
+FJ_API void fj_thread_pool_size(unsigned n);
 
 FJ_END_DECLS
 #endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_RUNTIME_POOL_H
+#define FJORD_RUNTIME_POOL_H
+/* The process's pool of threads, from inside the library and its tests. */
+
+/** Cancel what has not begun, wait for what has, and end every thread.  The pool can be used again after it.
+ *  @blocks as long as the jobs run   @thread any but the pool's */
+void fj__pool_stop(void);
+/** How many threads there are. */
+unsigned fj__pool_threads(void);
+
+#endif

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_RUNTIME_THREAD_H
+#define FJORD_RUNTIME_THREAD_H
+/* Threads of the library's own. */
+#include <pthread.h>
+
+/** Make a thread to which no signal is delivered: those are the program's own.
+ *  @param name lends, at most 15 bytes   @return 0, or what pthread_create() answers */
+int fj__thread_new(pthread_t *ret, const char *name, void *(*fn)(void *user), void *user);
+
+#endif
