@@ -3,6 +3,7 @@
 #
 #   V=1             show the commands            CC=clang             another compiler
 #   SAN=address     ASan and UBSan, build/asan   SAN=thread           TSan, build/tsan
+#   FIBRE=ucontext  fibres without assembler, build/ucontext
 #   PREFIX= DESTDIR=  where to install           FJ_NO_SETUP=1        install no packages
 
 ifeq ($(origin CC),default)
@@ -16,8 +17,15 @@ VERSION := $(shell sed -n 's/^.define FJ_VERSION "\(.*\)"/\1/p' base/fjord/base.
 SONAME  := libfjord.so.0
 FUZZ_TIME ?= 30
 
-# Each sanitizer has its own folder, so that switching between them rebuilds nothing.
+# Each sanitizer has its own folder, so that switching between them rebuilds nothing; so has the other kind of fibres.
 SAN     ?=
+FIBRE   ?=
+ifeq ($(FIBRE),ucontext)
+TOP     ?= build/ucontext
+FIBREFLAGS := -DFJ_FIBRE_UCONTEXT
+else ifneq ($(FIBRE),)
+$(error FIBRE is ucontext or nothing, not "$(FIBRE)")
+endif
 TOP     ?= build
 ifeq ($(SAN),address)
 BUILD   ?= $(TOP)/asan
@@ -46,15 +54,16 @@ PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(LIBDEPS)))$(PKG
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(LIBDEPS)))$(PKG_LIBS)
 CHECK_LIBS = $(eval CHECK_LIBS := $$(shell pkg-config --libs check))$(CHECK_LIBS)
 
-BASEFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) $(INCLUDE) -fPIC -fvisibility=hidden -pthread $(SANFLAGS)
+BASEFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) $(INCLUDE) -fPIC -fvisibility=hidden -pthread $(SANFLAGS) $(FIBREFLAGS)
 ALLCFLAGS  = $(BASEFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 ALLLDFLAGS = -pthread $(SANFLAGS) -Wl,--as-needed $(LDFLAGS)
 LIBS       = $(PKG_LIBS) -ldl -lm
 
 # --- What there is -------------------------------------------------------------------------------------------------
-objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+objects = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 
-LIB_SRC   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
+# The .S are each empty on another machine than their own.
+LIB_SRC   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*.S))
 HEADERS   := $(foreach r,$(PUBLIC),$(wildcard $(r)/fjord/*.h))
 TOOL_SRC  := $(wildcard tools/*.c)
 EX_MAIN   := $(wildcard examples/*_server.c examples/*_client.c examples/demo.c)
@@ -111,6 +120,11 @@ $(BUILD)/sources: FORCE
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
+	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.o: %.S $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
 	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c $< -o $@
 
 $(STATIC): $(call objects,$(LIB_SRC)) $(BUILD)/sources

@@ -12,7 +12,14 @@
 
 typedef struct fj__fibre fj__fibre;
 
-/** Embedded in its owner.  All fields are the implementation's; gdb reads `sp` of a suspended one. */
+/** What a thread keeps of C++ exceptions: __cxa_eh_globals of the Itanium C++ ABI. */
+typedef struct {
+    void *caught;
+    unsigned uncaught;
+} fj__cxa;
+
+/** Embedded in its owner.  All fields are the implementation's; gdb reads `sp`, which is NULL while it
+ *  runs or waits for one that it resumed. */
 struct fj__fibre {
     void *sp;
     fj__stack stack;
@@ -22,10 +29,11 @@ struct fj__fibre {
     void *resumer_sp;
     int saved_errno;
     bool started, ended;
-    void *cxa[2];     /* __cxa_eh_globals while suspended */
-    const char *name; /* lends; for the overflow report */
-    void *asan_fake_stack, *tsan;
-    unsigned valgrind_id;
+    fj__cxa cxa;      /* while suspended */
+    const char *name; /* lends; for reports; the owner sets it after init */
+    void *asan_fake_stack, *tsan, *resumer_tsan;
+    const void *resumer_bottom; /* the stack of who resumed it, for ASan */
+    size_t resumer_size;
 };
 
 /** Take a stack of at least @p stack bytes; nothing runs yet.  @errors NOMEM, SYSTEM (names vm.max_map_count) */
