@@ -34,10 +34,6 @@ static inline void resuming(fj__fibre *f, void **fake)
 #ifdef FJ__ASAN
     __sanitizer_start_switch_fiber(fake, f->stack.base, f->stack.size);
 #endif
-#ifdef FJ__TSAN
-    f->resumer_tsan = __tsan_get_current_fiber();
-    __tsan_switch_to_fiber(f->tsan, 0);
-#endif
     (void)f;
     (void)fake;
 }
@@ -64,16 +60,22 @@ static inline void leaving(fj__fibre *f, void **fake)
 #ifdef FJ__ASAN
     __sanitizer_start_switch_fiber(fake, f->resumer_bottom, f->resumer_size);
 #endif
-#ifdef FJ__TSAN
-    __tsan_switch_to_fiber(f->resumer_tsan, 0);
-#endif
     (void)f;
     (void)fake;
 }
 
+/* In macros, since TSan counts the calls of each stack: it must not see one that begins on one and ends on another. */
+#ifdef FJ__TSAN
+#define TSAN_RESUMING(f) ((f)->resumer_tsan = __tsan_get_current_fiber(), __tsan_switch_to_fiber((f)->tsan, 0))
+#define TSAN_LEAVING(f) __tsan_switch_to_fiber((f)->resumer_tsan, 0)
+#else
+#define TSAN_RESUMING(f) ((void)0)
+#define TSAN_LEAVING(f) ((void)0)
+#endif
+
 /* ---- the life of a fibre ---------------------------------------------------------------------------- */
 
-/* The first function on a fresh stack.  TSan counts the calls of each stack, and this one never returns. */
+/* The first function on a fresh stack.  Not seen by TSan either, for it never returns. */
 FJ__NO_TSAN static void begin(void)
 {
     fj__fibre *f = fj__fibre_current();
@@ -82,6 +84,7 @@ FJ__NO_TSAN static void begin(void)
     f->entry(f->arg);
     f->ended = true;
     leaving(f, NULL);
+    TSAN_LEAVING(f);
     fj__switch(&f->sp, f->resumer_sp);
     __builtin_unreachable();
 }
@@ -126,6 +129,7 @@ bool fj__fibre_resume(fj__fibre *f)
     f->sp = NULL;
 
     resuming(f, &fake);
+    TSAN_RESUMING(f);
     fj__switch(&f->resumer_sp, to);
     resumed_returns(fake);
 
@@ -142,6 +146,7 @@ void fj__fibre_suspend(void)
     fj__fibre *f = here.current;
 
     leaving(f, &f->asan_fake_stack);
+    TSAN_LEAVING(f);
     fj__switch(&f->sp, f->resumer_sp);
     entered(f);
 }
