@@ -57,7 +57,7 @@ CHECK_LIBS = $(eval CHECK_LIBS := $$(shell pkg-config --libs check))$(CHECK_LIBS
 BASEFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) $(INCLUDE) -fPIC -fvisibility=hidden -pthread $(SANFLAGS) $(FIBREFLAGS)
 ALLCFLAGS  = $(BASEFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 ALLLDFLAGS = -pthread $(SANFLAGS) -Wl,--as-needed $(LDFLAGS)
-LIBS       = $(PKG_LIBS) -ldl -lm
+LIBS       = $(PKG_LIBS) -lev -ldl -lm
 
 # --- What there is -------------------------------------------------------------------------------------------------
 objects = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))

@@ -9,21 +9,44 @@ enum { NS_PER_MS = 1000000 };
 #define NS_PER_S 1000000000LL
 
 static _Atomic int64_t fake_ns = -1;
+static atomic_bool automatic;
 
 void fj__clock_set_fake(int64_t ns)
 {
     atomic_store(&fake_ns, ns);
 }
 
+void fj__clock_set_auto(bool on)
+{
+    atomic_store(&automatic, on);
+}
+
+bool fj__clock_auto(void)
+{
+    return atomic_load_explicit(&fake_ns, memory_order_relaxed) >= 0 && atomic_load(&automatic);
+}
+
+void fj__clock_advance(fj_deadline to)
+{
+    int64_t fake = atomic_load(&fake_ns);
+
+    while (fake >= 0 && fake < to.ns && !atomic_compare_exchange_weak(&fake_ns, &fake, to.ns))
+        ;
+}
+
+int64_t fj__clock_real_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock on Linux: clock_gettime(2) */
+    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
 fj_deadline fj_now(void)
 {
     int64_t fake = atomic_load_explicit(&fake_ns, memory_order_relaxed);
-    struct timespec t;
 
-    if (fake >= 0)
-        return (fj_deadline){ fake };
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail for this clock on Linux: clock_gettime(2) */
-    return (fj_deadline){ (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec };
+    return (fj_deadline){ fake >= 0 ? fake : fj__clock_real_ns() };
 }
 
 static fj_deadline after(int64_t ns)

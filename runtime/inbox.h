@@ -19,8 +19,9 @@ struct fj__letter {
 
 typedef struct {
     _Atomic(fj__letter *) head; /* newest first */
-    atomic_int state;           /* awake, asleep, being woken */
+    atomic_int state;           /* awake, asleep, woken */
     int fd;                     /* eventfd: the reader watches it */
+    uint64_t owed;              /* the reader's: writes to it that were promised and are not read yet */
 } fj__inbox;
 
 fj_code fj__inbox_init(fj__inbox *in, fj_error **err);
@@ -31,9 +32,9 @@ bool fj__inbox_post(fj__inbox *in, fj__letter *letter);
 void fj__inbox_wake(fj__inbox *in);
 /** Read all there is, oldest first.  @return whether there was something.  @thread the reader's */
 bool fj__inbox_read(fj__inbox *in);
-/** Before a sleep: @return false when something came, and the reader must not sleep. */
+/** Before a sleep: @return false when something came, and the reader must not sleep.  @thread the reader's */
 bool fj__inbox_sleep(fj__inbox *in);
-/** After it. */
-void fj__inbox_awake(fj__inbox *in);
+/** After it.  @return whether somebody has woken the reader   @thread the reader's */
+bool fj__inbox_awake(fj__inbox *in);
 
 #endif

@@ -12,7 +12,7 @@
 
 typedef struct fj__job fj__job;
 struct fj__job {
-    fj__job *next;
+    fj__job *next, *prev;
     void (*run)(fj__job *job); /* the job may be pushed again, or freed, from then on */
     const char *name;          /* lends; for reports; may be NULL */
     bool queued;
@@ -36,9 +36,13 @@ void fj__loop_trouble(fj_loop *loop, const char *what, const fj_error *error);
 fj_loop *fj__loop_domain(void);
 /** A loop that has no connections of its own: for explicit methods under executors without a loop. */
 void fj__loop_set_private(fj_loop *loop, bool is);
-/** Something of the loop's user that lives as long as the loop: found by @p key, freed before the loop.  At most one a key. */
+/** Something of the loop's user that lives as long as the loop: found by @p key, freed before the loop, in the order kept, and
+ *  found until then.  At most one a key.   @errors NOMEM, STATE (the key is taken) */
 fj_code fj__loop_keep(fj_loop *loop, const void *key, void *value, void (*freed)(void *value));
 void *fj__loop_kept(fj_loop *loop, const void *key);
+/** What runs first of all when the loop is freed, and may run turns: the end of the tasks.  One a loop; not called in a forked
+ *  child, where no turn can run. */
+void fj__loop_set_ending(fj_loop *loop, void (*ending)(fj_loop *loop));
 
 /** Tests: who decides which of the @p n ready jobs is next.  NULL: the first. */
 void fj__loop_set_chooser(fj_loop *loop, unsigned (*choose)(void *user, unsigned n), void *user);

@@ -9,9 +9,14 @@ static void put(fj__timers *ts, size_t i, fj__timer *t)
     t->place = i + 1;
 }
 
+static bool before(const fj__timer *a, const fj__timer *b)
+{
+    return a->at < b->at || (a->at == b->at && a->order < b->order);
+}
+
 static void up(fj__timers *ts, size_t i, fj__timer *t)
 {
-    while (i != 0 && ts->heap[(i - 1) / 2]->at > t->at) {
+    while (i != 0 && before(t, ts->heap[(i - 1) / 2])) {
         put(ts, i, ts->heap[(i - 1) / 2]);
         i = (i - 1) / 2;
     }
@@ -24,9 +29,9 @@ static void down(fj__timers *ts, size_t i, fj__timer *t)
         size_t child = 2 * i + 1;
         if (child >= ts->n)
             break;
-        if (child + 1 < ts->n && ts->heap[child + 1]->at < ts->heap[child]->at)
+        if (child + 1 < ts->n && before(ts->heap[child + 1], ts->heap[child]))
             child++;
-        if (ts->heap[child]->at >= t->at)
+        if (!before(ts->heap[child], t))
             break;
         put(ts, i, ts->heap[child]);
         i = child;
@@ -43,7 +48,7 @@ void fj__timer_cancel(fj__timers *ts, fj__timer *t)
     t->place = 0;
     if (moved == t)
         return;
-    if (i != 0 && ts->heap[(i - 1) / 2]->at > moved->at)
+    if (i != 0 && before(moved, ts->heap[(i - 1) / 2]))
         up(ts, i, moved);
     else
         down(ts, i, moved);
@@ -57,6 +62,7 @@ bool fj__timer_set(fj__timers *ts, fj__timer *t, fj_deadline at)
         return false;
     ts->heap = heap;
     t->at = ts->running && at.ns <= ts->now ? ts->now + 1 : at.ns; /* behind all that this turn runs */
+    t->order = ts->set++;
     up(ts, ts->n++, t);
     return true;
 }

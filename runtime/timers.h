@@ -8,13 +8,15 @@ typedef struct fj__timer fj__timer;
 struct fj__timer {
     void (*fn)(fj__timer *timer, fj_deadline now); /* runs once; the timer is idle then and may be set again */
     int64_t at;
-    size_t place; /* 1 + index in the heap; 0: idle */
+    uint64_t order; /* of two that are due at the same time the one set first is first */
+    size_t place;   /* 1 + index in the heap; 0: idle */
 };
 
 typedef struct {
     fj__timer **heap;
     size_t n, capacity;
-    int64_t now; /* of the turn that is running */
+    uint64_t set; /* how often one was set */
+    int64_t now;  /* of the turn that is running */
     bool running;
 } fj__timers;
 

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_RUNTIME_LOOP_IMPL_H
+#define FJORD_RUNTIME_LOOP_IMPL_H
+/* A loop, for the files it is made of: loop_*.c.  Nobody else includes this. */
+#include "runtime/clock.h"
+#include "runtime/loop.h"
+#include "runtime/sync.h"
+
+#include <ev.h>
+
+/* How much of the ready queue runs before descriptors are looked at again. */
+#define FJ__LOOP_JOBS 128
+#define FJ__LOOP_JOBS_NS 1000000
+/* How often sources are asked again within one turn because one wants to be pumped at once. */
+#define FJ__LOOP_ROUNDS 16
+
+struct fj__kept {
+    struct fj__kept *next;
+    const void *key;
+    void *value;
+    void (*freed)(void *value);
+};
+
+struct fj__fd; /* loop_fds.c */
+struct fj__fd_pair {
+    struct fj__fd *reader, *writer;
+};
+
+struct fj_loop {
+    struct ev_loop *ev;
+    fj__job *first, *last, *mark; /* the ready queue; up to `mark` it is this turn's */
+    fj__timers timers;
+    fj__inbox inbox;
+    ev_io bell;       /* the inbox's eventfd */
+    ev_timer alarm;   /* the end of a sleep */
+    int64_t alarm_at; /* what it is set to */
+    int64_t looked;   /* when descriptors were last looked at, or the run began, in real nanoseconds */
+    unsigned jobs;    /* and how many jobs have run since */
+    struct fj__fd_pair *fds;
+    size_t fds_capacity;
+    struct fj__attached *sources;
+    struct fj__kept *kept;
+    void (*ending)(fj_loop *loop);
+    unsigned (*choose)(void *user, unsigned n);
+    void *choose_user;
+    fj_loop_trouble_fn trouble;
+    void *trouble_user;
+    const char *busy_name; /* what runs now, and since when */
+    int64_t busy_since;
+    _Atomic int64_t slow_ns;
+    atomic_uint owner; /* the thread that runs it, or would; see fj__loop_here() */
+    unsigned generation;
+    int host_fd;
+    bool running, is_private, closing;
+    bool asking; /* the list of sources is being walked */
+    bool called; /* a descriptor's call-back ran, or a source is ready */
+    atomic_bool stopping, debug;
+};
+
+/* ---- loop_policy.c: loops and threads ---- */
+/** A number that no other thread has or had. */
+unsigned fj__loop_thread(void);
+/** @return what ran before, be it of the process that forked */
+fj_loop *fj__loop_set_running(fj_loop *loop);
+void fj__loop_forget(fj_loop *loop);
+/** Whether this is the process it was made in. */
+static inline bool fj__loop_ours(const fj_loop *loop)
+{
+    return loop->generation == fj__fork_generation();
+}
+
+/* ---- loop_ready.c ---- */
+/** Run the jobs that are there, as far as the budget goes.  @return whether there were any */
+bool fj__loop_run_ready(fj_loop *loop);
+/** Whether it is time to look at descriptors again though jobs are ready. */
+bool fj__loop_spent(const fj_loop *loop);
+
+/* ---- what is dropped when a loop is freed ---- */
+void fj__handles_drop(fj_loop *loop);
+void fj__fds_drop(fj_loop *loop);
+void fj__sources_drop(fj_loop *loop);
+
+/* ---- loop_sources.c ---- */
+/** Ask each and mirror the answers in libev.  @return the first time one wants to be pumped */
+fj_deadline fj__sources_ask(fj_loop *loop);
+/** Pump those that are ready or due.  @return whether there were any */
+bool fj__sources_pump(fj_loop *loop);
+
+/* ---- loop_debug.c ---- */
+/** In debug mode: a call from another thread is reported and must be refused. */
+bool fj__loop_wrong_thread(fj_loop *loop, const char *function);
+static inline bool fj__loop_refuses(fj_loop *loop, const char *function)
+{
+    return atomic_load_explicit(&loop->debug, memory_order_relaxed) && fj__loop_wrong_thread(loop, function);
+}
+void fj__loop_begin(fj_loop *loop, const char *name);
+void fj__loop_end(fj_loop *loop);
+/** Around each call of somebody else's function, so that it can be timed. */
+static inline void fj__loop_enter(fj_loop *loop, const char *name)
+{
+    if (atomic_load_explicit(&loop->debug, memory_order_relaxed))
+        fj__loop_begin(loop, name);
+}
+static inline void fj__loop_leave(fj_loop *loop)
+{
+    if (loop->busy_since != 0)
+        fj__loop_end(loop);
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ready queue: jobs in the order they were pushed, and how many of them a turn runs. */
+#include "runtime/loop_impl.h"
+
+void fj__loop_push(fj_loop *loop, fj__job *job)
+{
+    if (job->queued || fj__loop_refuses(loop, "fj__loop_push"))
+        return;
+    job->queued = true;
+    job->next = NULL;
+    job->prev = loop->last;
+    if (loop->last != NULL)
+        loop->last->next = job;
+    else
+        loop->first = job;
+    loop->last = job;
+}
+
+void fj__loop_pull(fj_loop *loop, fj__job *job)
+{
+    if (!job->queued)
+        return;
+    if (loop->mark == job)
+        loop->mark = job->prev;
+    *(job->prev != NULL ? &job->prev->next : &loop->first) = job->next;
+    *(job->next != NULL ? &job->next->prev : &loop->last) = job->prev;
+    job->next = job->prev = NULL;
+    job->queued = false;
+}
+
+/* Any of those up to the mark, if somebody chooses. */
+static fj__job *next_job(fj_loop *loop)
+{
+    fj__job *job = loop->first;
+    unsigned n = 1;
+
+    if (loop->choose == NULL)
+        return job;
+    for (fj__job *j = job; j != loop->mark; j = j->next)
+        n++;
+    for (unsigned skip = loop->choose(loop->choose_user, n) % n; skip != 0; skip--)
+        job = job->next;
+    return job;
+}
+
+bool fj__loop_run_ready(fj_loop *loop)
+{
+    bool did = loop->first != NULL;
+
+    loop->mark = loop->last;
+    while (loop->mark != NULL && fj__loop_ours(loop)) {
+        fj__job *job = next_job(loop);
+        fj__loop_pull(loop, job);
+        fj__loop_enter(loop, job->name);
+        job->run(job);
+        fj__loop_leave(loop);
+        loop->jobs++;
+        if (loop->mark != NULL && fj__loop_spent(loop))
+            break;
+    }
+    loop->mark = NULL;
+    return did;
+}
+
+bool fj__loop_spent(const fj_loop *loop)
+{
+    return loop->jobs >= FJ__LOOP_JOBS || fj__clock_real_ns() - loop->looked >= FJ__LOOP_JOBS_NS;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The turn of a loop, and the three who make it turn: its own run, a caller of fj_loop_turn(), a host's loop. */
+#include "runtime/loop_impl.h"
+
+#include "base/alloc.h"
+
+#include <pthread.h>
+
+static const fj_deadline at_once = { 0 };
+
+/* ---- sleeping ---- */
+
+static void set_alarm(fj_loop *loop, fj_deadline due)
+{
+    if (fj_is_never(due)) {
+        ev_timer_stop(loop->ev, &loop->alarm);
+        return;
+    }
+    if (ev_is_active(&loop->alarm) && loop->alarm_at == due.ns)
+        return;
+    /* libev keeps time as a double and cuts a sleep to milliseconds, upwards: a microsecond more, lest the rounding of the first
+     * makes it wake a hair too early and sleep again. */
+    double seconds = (double)fj_left_ns(due) * 1e-9 + 1e-6;
+    loop->alarm_at = due.ns;
+    ev_timer_stop(loop->ev, &loop->alarm);
+    ev_now_update(loop->ev);
+    ev_timer_set(&loop->alarm, seconds, 0.);
+    ev_timer_start(loop->ev, &loop->alarm);
+}
+
+/* Until something comes, or @p due.  @return whether somebody woke the loop */
+static bool sleep_until(fj_loop *loop, fj_deadline due)
+{
+    bool woken;
+
+    if (!fj__inbox_sleep(&loop->inbox)) {
+        ev_run(loop->ev, EVRUN_NOWAIT);
+        return true;
+    }
+    if (fj__clock_auto() && !fj_is_never(due)) {
+        ev_run(loop->ev, EVRUN_NOWAIT);
+        woken = fj__inbox_awake(&loop->inbox);
+        if (!woken && ev_pending_count(loop->ev) == 0)
+            fj__clock_advance(due);
+        return woken;
+    }
+    set_alarm(loop, due);
+    ev_run(loop->ev, EVRUN_ONCE);
+    return fj__inbox_awake(&loop->inbox);
+}
+
+/* Look at the descriptors, sleeping first if @p wait, and pump. */
+static bool look(fj_loop *loop, bool wait, fj_deadline by)
+{
+    fj_deadline due = fj_sooner(fj_sooner(by, fj__sources_ask(loop)), fj__timers_next(&loop->timers));
+    bool woken = false;
+
+    if (wait && loop->first == NULL && !atomic_load(&loop->stopping) && !fj_passed(due))
+        woken = sleep_until(loop, due);
+    else
+        ev_run(loop->ev, EVRUN_NOWAIT);
+    loop->looked = fj__clock_real_ns();
+    loop->jobs = 0;
+    loop->called = woken;
+    ev_invoke_pending(loop->ev);
+    return fj__sources_pump(loop) || loop->called;
+}
+
+static bool run_timers(fj_loop *loop)
+{
+    if (loop->timers.n == 0)
+        return false;
+    fj_deadline now = fj_now();
+    if (fj__timers_next(&loop->timers).ns > now.ns)
+        return false;
+    fj__timers_run(&loop->timers, now);
+    return true;
+}
+
+/* @return whether anything was done */
+static bool turn(fj_loop *loop, bool wait, fj_deadline by)
+{
+    bool did = fj__inbox_read(&loop->inbox);
+
+    did |= fj__loop_run_ready(loop);
+    did |= run_timers(loop);
+    if (!fj__loop_ours(loop))
+        return true; /* a job forked, and this is the child: the descriptors are the parent's */
+    if (loop->first != NULL && !fj__loop_spent(loop))
+        return true; /* a look costs as much as several jobs */
+    return look(loop, wait, by) || did;
+}
+
+/* ---- who turns it ---- */
+
+/* @param outer gives what ran before: after a fork it may be the parent's */
+static fj_code enter(fj_loop *loop, fj_loop **outer, fj_error **err)
+{
+    if (!fj__loop_ours(loop))
+        return fj_fail(err, FJ_FORKED, "the loop was made before a fork");
+    if (loop->running)
+        return fj_fail(err, FJ_STATE, "the loop runs already");
+    if (fj_loop_running() != NULL)
+        return fj_fail(err, FJ_STATE, "another loop runs on this thread");
+    loop->running = true;
+    loop->looked = fj__clock_real_ns();
+    atomic_store(&loop->owner, fj__loop_thread());
+    *outer = fj__loop_set_running(loop);
+    return FJ_OK;
+}
+
+static fj_code leave(fj_loop *loop, fj_loop *outer, fj_error **err)
+{
+    (void)fj__loop_set_running(outer);
+    loop->running = false;
+    if (!fj__loop_ours(loop))
+        return fj_fail(err, FJ_FORKED, "the process was forked while the loop ran, and this is the child");
+    return FJ_OK;
+}
+
+fj_code fj_loop_run_forever(fj_loop *loop, fj_error **err)
+{
+    fj_loop *outer = NULL;
+    fj_code code = enter(loop, &outer, err);
+
+    if (code != FJ_OK)
+        return code;
+    do
+        (void)turn(loop, true, fj_never());
+    while (fj__loop_ours(loop) && !atomic_exchange(&loop->stopping, false));
+    return leave(loop, outer, err);
+}
+
+/* Whoever completes the future wakes the loop, unless it has been left. */
+struct until {
+    pthread_mutex_t lock;
+    fj_loop *loop;
+    unsigned refs;
+};
+
+static void until_unref(struct until *until, bool leaving)
+{
+    (void)pthread_mutex_lock(&until->lock);
+    if (leaving)
+        until->loop = NULL;
+    else if (until->loop != NULL)
+        fj__inbox_wake(&until->loop->inbox);
+    unsigned left = --until->refs;
+    (void)pthread_mutex_unlock(&until->lock);
+    if (left == 0) {
+        (void)pthread_mutex_destroy(&until->lock);
+        fj__free(until);
+    }
+}
+
+static void completed(fj_future *future, void *user)
+{
+    (void)future;
+    until_unref(user, false);
+}
+
+static fj_code run_until(fj_loop *loop, fj_future *future, fj_error **err)
+{
+    struct until *until = fj__alloc(sizeof *until);
+    bool stopped = false;
+
+    if (until == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory to wait for a future");
+    *until = (struct until){ .lock = PTHREAD_MUTEX_INITIALIZER, .loop = loop, .refs = 2 };
+    if (fj_future_then(future, completed, until) != FJ_OK) {
+        fj__free(until);
+        return fj_fail(err, FJ_NOMEM, "no memory to wait for a future");
+    }
+    while (fj__loop_ours(loop) && !stopped && !fj_future_done(future)) {
+        (void)turn(loop, true, fj_never());
+        stopped = atomic_exchange(&loop->stopping, false);
+    }
+    until_unref(until, true);
+    if (!fj_future_done(future))
+        return fj_fail(err, FJ_STATE, "the loop was stopped before the future was complete");
+    return FJ_OK;
+}
+
+fj_code fj_loop_run_until_complete(fj_loop *loop, fj_future *future, json_t **ret, fj_error **err)
+{
+    fj_loop *outer = NULL;
+    fj_code code = enter(loop, &outer, err);
+
+    if (code != FJ_OK)
+        return code;
+    fj_future_ref(future);
+    code = run_until(loop, future, err);
+    fj_code left = leave(loop, outer, err);
+    if (left != FJ_OK)
+        code = left;
+    else if (code == FJ_OK)
+        code = fj_future_result(future, ret, err);
+    fj_future_unref(future);
+    return code;
+}
+
+fj_code fj_loop_turn(fj_loop *loop, fj_deadline by, fj_error **err)
+{
+    fj_loop *outer = NULL;
+    fj_code code = enter(loop, &outer, err);
+    bool did = false;
+
+    if (code != FJ_OK)
+        return code;
+    for (bool last = false; !did && !last;) {
+        last = fj_passed(by); /* what is due at that very time is still done */
+        did = turn(loop, !last, by);
+    }
+    code = leave(loop, outer, err);
+    if (code == FJ_OK && !did)
+        code = fj_fail(err, FJ_TIMEOUT, "nothing to do before the deadline");
+    return code;
+}
+
+void fj_loop_stop(fj_loop *loop)
+{
+    if (!fj__loop_ours(loop))
+        return;
+    atomic_store(&loop->stopping, true);
+    fj__inbox_wake(&loop->inbox);
+}
+
+bool fj_loop_is_running(const fj_loop *loop)
+{
+    return loop->running && fj__loop_ours(loop);
+}
+
+bool fj__loop_post(fj_loop *loop, fj__letter *letter)
+{
+    return fj__inbox_post(&loop->inbox, letter);
+}
+
+/* ---- in a host's loop ---- */
+
+/* libev has no call that tells its descriptor, but an ev_embed needs it, and starting one puts it there. */
+static int find_host_fd(fj_loop *loop)
+{
+    struct ev_loop *other = ev_loop_new(EVBACKEND_SELECT | EVFLAG_NOENV);
+    ev_embed embed;
+
+    if (other == NULL)
+        return -1;
+    ev_embed_init(&embed, NULL, loop->ev);
+    ev_embed_start(other, &embed);
+    int fd = embed.io.fd;
+    ev_embed_stop(other, &embed);
+    ev_loop_destroy(other);
+    return fd;
+}
+
+int fj_loop_fd(fj_loop *loop)
+{
+    if (loop->host_fd < 0)
+        loop->host_fd = find_host_fd(loop);
+    return loop->host_fd;
+}
+
+fj_deadline fj_loop_due(fj_loop *loop)
+{
+    if (!fj__loop_ours(loop))
+        return fj_never();
+    (void)fj__inbox_awake(&loop->inbox);
+    if (loop->first != NULL || atomic_load(&loop->inbox.head) != NULL || !fj__inbox_sleep(&loop->inbox))
+        return at_once;
+    fj_deadline due = fj_sooner(fj__sources_ask(loop), fj__timers_next(&loop->timers));
+    ev_run(loop->ev, EVRUN_NOWAIT); /* tells the kernel of what has changed; calls nobody */
+    return ev_pending_count(loop->ev) != 0 ? at_once : due;
+}
+
+void fj_loop_dispatch(fj_loop *loop)
+{
+    fj_loop *outer = NULL;
+
+    if (enter(loop, &outer, NULL) != FJ_OK)
+        return;
+    (void)fj__inbox_awake(&loop->inbox);
+    (void)turn(loop, false, at_once);
+    (void)leave(loop, outer, NULL);
+}
