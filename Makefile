@@ -166,7 +166,7 @@ endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
 
 define peer_rule
-$(BUILD)/interop/$(basename $(notdir $(1))): $(call objects,$(1)) $(STATIC)
+$(BUILD)/interop/$(basename $(notdir $(1))): $(call objects,$(1) tests/support/ledger.c) $(STATIC)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(CC) $$(ALLLDFLAGS) $$^ $$(LIBS) -o $$@

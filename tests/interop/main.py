@@ -7,11 +7,12 @@ from edge import edge
 from faults import faults
 from heartbeat import heartbeat, long_idle
 from matrix import matrix
+from storm import storm
 from tool import tool
 from topology import topology
 
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
-          "heartbeat": heartbeat, "tool": tool}
+          "heartbeat": heartbeat, "storm": storm, "tool": tool}
 SLOW = {"idle": long_idle}
 
 suite = harness.Suite()

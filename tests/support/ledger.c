@@ -4,15 +4,22 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+
+enum { LATE_MS = 2000 };
 
 typedef struct {
     unsigned ran, ended;
     fj_code code;
     fj_sent sent;
+    bool timed;
+    fj_deadline by;
+    long late_ms;
 } entry;
 
 struct ledger {
     pthread_mutex_t lock;
+    pthread_cond_t changed;     /* something ran or ended */
     unsigned begun, n, strange; /* strange: numbers that nobody was given */
     entry entries[];
 };
@@ -20,10 +27,15 @@ struct ledger {
 ledger *ledger_new(unsigned n)
 {
     ledger *l = calloc(1, sizeof *l + n * sizeof l->entries[0]);
+    pthread_condattr_t attr;
 
     if (l == NULL)
         return NULL;
     (void)pthread_mutex_init(&l->lock, NULL);
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&l->changed, &attr);
+    (void)pthread_condattr_destroy(&attr);
     l->n = n;
     return l;
 }
@@ -32,6 +44,7 @@ void ledger_free(ledger *l)
 {
     if (l == NULL)
         return;
+    (void)pthread_cond_destroy(&l->changed);
     (void)pthread_mutex_destroy(&l->lock);
     free(l);
 }
@@ -44,6 +57,18 @@ unsigned ledger_begin(ledger *l)
     return seq;
 }
 
+void ledger_due(ledger *l, unsigned seq, fj_deadline by)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    if (seq < l->begun) {
+        l->entries[seq].by = by;
+        l->entries[seq].timed = true;
+    } else {
+        l->strange++;
+    }
+    (void)pthread_mutex_unlock(&l->lock);
+}
+
 void ledger_ran(ledger *l, unsigned seq)
 {
     (void)pthread_mutex_lock(&l->lock);
@@ -51,6 +76,7 @@ void ledger_ran(ledger *l, unsigned seq)
         l->entries[seq].ran++;
     else
         l->strange++;
+    (void)pthread_cond_broadcast(&l->changed);
     (void)pthread_mutex_unlock(&l->lock);
 }
 
@@ -61,9 +87,11 @@ void ledger_ended(ledger *l, unsigned seq, fj_code code, fj_sent sent)
         l->entries[seq].ended++;
         l->entries[seq].code = code;
         l->entries[seq].sent = sent;
+        l->entries[seq].late_ms = (long)((fj_now().ns - l->entries[seq].by.ns) / 1000000);
     } else {
         l->strange++;
     }
+    (void)pthread_cond_broadcast(&l->changed);
     (void)pthread_mutex_unlock(&l->lock);
 }
 
@@ -82,6 +110,8 @@ static const char *wrong_with(const entry *e)
 {
     if (e->ended != 1)
         return "did not end exactly once";
+    if (e->timed && e->late_ms > LATE_MS)
+        return "ended late";
     if (e->ran > 1)
         return "ran more than once";
     if (e->code == FJ_OK && e->ran == 0)
@@ -91,23 +121,52 @@ static const char *wrong_with(const entry *e)
     return NULL;
 }
 
+/* Under the lock. */
+static bool balanced(const ledger *l, char *text, size_t n)
+{
+    text[0] = '\0';
+    if (l->strange != 0)
+        (void)snprintf(text, n, "%u times a number that nobody was given", l->strange);
+    for (unsigned i = 0; i < l->begun && text[0] == '\0'; i++) {
+        const entry *e = &l->entries[i];
+        const char *wrong = wrong_with(e);
+        if (wrong != NULL)
+            (void)snprintf(text, n, "operation %u %s (ran %u, ended %u, %s, sent %s, %ld ms late)", i, wrong,
+                           e->ran, e->ended, fj_code_name(e->code), fj_sent_name(e->sent),
+                           e->timed ? e->late_ms : 0);
+    }
+    return text[0] == '\0';
+}
+
 bool ledger_balanced(ledger *l, char *text, size_t n)
 {
-    const char *wrong = NULL;
+    return ledger_settled(l, 0, text, n);
+}
 
-    text[0] = '\0';
+bool ledger_settled(ledger *l, int ms, char *text, size_t n)
+{
+    fj_deadline by = fj_in_ms(ms);
+    struct timespec until = { .tv_sec = (time_t)(by.ns / 1000000000), .tv_nsec = (long)(by.ns % 1000000000) };
+
     (void)pthread_mutex_lock(&l->lock);
-    if (l->strange != 0)
-        wrong = "a number that nobody was given";
-    for (unsigned i = 0; i < l->begun && wrong == NULL; i++) {
-        const entry *e = &l->entries[i];
-        wrong = wrong_with(e);
-        if (wrong != NULL)
-            (void)snprintf(text, n, "operation %u %s (ran %u, ended %u, %s, sent %s)", i, wrong, e->ran,
-                           e->ended, fj_code_name(e->code), fj_sent_name(e->sent));
+    bool yes = balanced(l, text, n);
+    while (!yes && !fj_passed(by)) {
+        (void)pthread_cond_timedwait(&l->changed, &l->lock, &until);
+        yes = balanced(l, text, n);
     }
     (void)pthread_mutex_unlock(&l->lock);
-    if (wrong != NULL && text[0] == '\0')
-        (void)snprintf(text, n, "%s", wrong);
-    return wrong == NULL;
+    return yes;
+}
+
+long ledger_latest(ledger *l)
+{
+    long latest = 0;
+
+    (void)pthread_mutex_lock(&l->lock);
+    for (unsigned i = 0; i < l->begun; i++) {
+        if (l->entries[i].timed && l->entries[i].ended != 0 && l->entries[i].late_ms > latest)
+            latest = l->entries[i].late_ms;
+    }
+    (void)pthread_mutex_unlock(&l->lock);
+    return latest;
 }

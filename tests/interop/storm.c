@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A server and clients over real connections that somebody else breaks meanwhile, judged by the ledger.
+ *   storm EXECUTOR TOPIC URL SECONDS
+ * Says `ready` when the first call came back, and at the end one JSON object; exit status 0 when the ledger balances. */
+#include "tests/support/ledger.h"
+
+#include <fjord/fjord.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { THREADS = 4, BATCH = 8, ROOM = 400000, BY_MS = 3000, AFTER_MS = 15000 };
+
+static ledger *book;
+static fj_client *client;
+static fj_deadline end;
+
+static fj_code run_it(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    json_t *seq = json_object_get(args, "seq");
+
+    (void)req, (void)err;
+    if (seq != NULL)
+        ledger_ran(book, (unsigned)json_integer_value(seq));
+    *ret = json_incref(args);
+    return FJ_OK;
+}
+
+static const fj_method methods[] = { FJ_METHOD("run_it", FJ_PLAIN, run_it) };
+static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, NULL, methods);
+
+/* ---- operations ----------------------------------------------------------------------------------- */
+
+static unsigned begin(fj_call_opts *o)
+{
+    unsigned seq = ledger_begin(book);
+
+    o->by = fj_in_ms(BY_MS);
+    ledger_due(book, seq, o->by);
+    return seq;
+}
+
+static json_t *args_of(unsigned seq)
+{
+    return json_pack("{s:i}", "seq", (int)seq);
+}
+
+static void one(bool is_cast)
+{
+    fj_call_opts o = FJ_CALL_OPTS_INIT;
+    fj_error *err = NULL;
+    unsigned seq = begin(&o);
+    fj_code rc = is_cast ? fj_client_cast(client, "run_it", args_of(seq), &o, &err)
+                         : fj_client_call(client, "run_it", args_of(seq), &o, NULL, &err);
+
+    ledger_ended(book, seq, rc, fj_error_sent(err));
+    fj_error_free(err);
+}
+
+/* Asynchronous calls and casts, for which nobody leads: the keeper has to. */
+struct pending {
+    pthread_mutex_t lock;
+    pthread_cond_t all;
+    unsigned left;
+};
+
+struct op {
+    struct pending *pending;
+    unsigned seq;
+};
+
+static void completed(fj_future *future, void *user)
+{
+    struct op *op = user;
+    fj_error *err = NULL;
+    fj_code rc = fj_future_result(future, NULL, &err);
+
+    ledger_ended(book, op->seq, rc, fj_error_sent(err));
+    fj_error_free(err);
+    (void)pthread_mutex_lock(&op->pending->lock);
+    op->pending->left--;
+    (void)pthread_cond_signal(&op->pending->all);
+    (void)pthread_mutex_unlock(&op->pending->lock);
+}
+
+static void batch(void)
+{
+    struct pending p = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, BATCH };
+    struct op ops[BATCH];
+
+    for (unsigned i = 0; i < BATCH; i++) {
+        fj_call_opts o = FJ_CALL_OPTS_INIT;
+        fj_future *future = NULL;
+        fj_error *err = NULL;
+        ops[i] = (struct op){ &p, begin(&o) };
+        fj_code rc = i % 2 != 0
+                         ? fj_client_call_async(client, "run_it", args_of(ops[i].seq), &o, &future, &err)
+                         : fj_client_cast_async(client, "run_it", args_of(ops[i].seq), &o, &future, &err);
+        if (rc != FJ_OK || fj_future_then(future, completed, &ops[i]) != FJ_OK) {
+            if (rc != FJ_OK) /* else, without memory, the ledger misses its end */
+                ledger_ended(book, ops[i].seq, rc, fj_error_sent(err));
+            (void)pthread_mutex_lock(&p.lock);
+            p.left--;
+            (void)pthread_mutex_unlock(&p.lock);
+        }
+        fj_future_unref(future);
+        fj_error_free(err);
+    }
+    (void)pthread_mutex_lock(&p.lock);
+    while (p.left != 0)
+        (void)pthread_cond_wait(&p.all, &p.lock);
+    (void)pthread_mutex_unlock(&p.lock);
+}
+
+static void *storm(void *unused)
+{
+    for (unsigned i = 0; !fj_passed(end); i++) {
+        if (i % 8 == 7)
+            batch();
+        else
+            one(i % 2 != 0);
+    }
+    return unused;
+}
+
+/* ---- the program ------------------------------------------------------------------------------------ */
+
+static int die(const char *what, fj_error *err)
+{
+    (void)fprintf(stderr, "storm: %s: %s\n", what, fj_error_text(err));
+    fj_error_free(err);
+    exit(2);
+}
+
+static fj_transport *open_at(const char *url)
+{
+    static const char *const keys[][2] = { { "kombu_reconnect_delay", "0.1" },
+                                           { "rabbit_retry_interval", "0.1" },
+                                           { "rabbit_retry_backoff", "0" } };
+    fj_conf *conf = fj_conf_new();
+    fj_transport *t = NULL;
+    fj_error *err = NULL;
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (fj_conf_set(conf, "oslo_messaging_rabbit", keys[i][0], keys[i][1], &err) != FJ_OK)
+            die("conf", err);
+    }
+    if (fj_transport_open(conf, url, &t, &err) != FJ_OK)
+        die("open", err);
+    fj_conf_free(conf);
+    return t;
+}
+
+static void *serve(void *server)
+{
+    fj_error *err = NULL;
+
+    if (fj_server_run(server, &err) != FJ_OK)
+        die("run", err);
+    return NULL;
+}
+
+/* A call that comes back, after how many that did not. */
+static bool works(int ms)
+{
+    for (fj_deadline by = fj_in_ms(ms); !fj_passed(by);) {
+        fj_call_opts o = FJ_CALL_OPTS_INIT;
+        o.by = fj_in_ms(1000);
+        if (fj_client_call(client, "run_it", NULL, &o, NULL, NULL) == FJ_OK)
+            return true;
+    }
+    return false;
+}
+
+static int judge(bool back)
+{
+    static const fj_code codes[] = { FJ_OK, FJ_TIMEOUT, FJ_LOST, FJ_UNREACHABLE, FJ_UNDELIVERABLE };
+    char text[300];
+    bool good = ledger_settled(book, AFTER_MS, text, sizeof text);
+    json_t *out = json_pack("{s:b, s:s, s:b, s:i}", "balanced", good, "text", text, "back", back, "latest",
+                            (int)ledger_latest(book));
+
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        (void)json_object_set_new(out, fj_code_name(codes[i]),
+                                  json_integer((json_int_t)ledger_count(book, codes[i])));
+    (void)json_object_set_new(out, "all", json_integer((json_int_t)ledger_begin(book)));
+    (void)json_dumpf(out, stdout, JSON_COMPACT);
+    (void)puts("");
+    json_decref(out);
+    return good && back ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 5)
+        return 2;
+    fj_server_opts opts = FJ_SERVER_OPTS_INIT;
+    fj_target there = FJ_TARGET(.topic = argv[2]), here = FJ_TARGET(.topic = argv[2], .server = "s");
+    fj_transport *near = open_at(argv[3]), *far = open_at(argv[3]);
+    pthread_t threads[THREADS], runner;
+    fj_server *server = NULL;
+    fj_error *err = NULL;
+
+    book = ledger_new(ROOM);
+    opts.executor = argv[1];
+    opts.slots = strcmp(argv[1], "blocking") == 0 ? 1 : 4;
+    if (fj_server_new(far, &here, &opts, &server, &err) != FJ_OK ||
+        fj_server_add(server, &endpoint, NULL, &err) != FJ_OK || fj_server_start(server, &err) != FJ_OK ||
+        fj_client_new(near, &there, NULL, &client, &err) != FJ_OK)
+        die("start", err);
+    (void)pthread_create(&runner, NULL, serve, server);
+    if (!works(AFTER_MS))
+        die("the first call", NULL);
+    (void)puts("ready");
+    (void)fflush(stdout);
+    end = fj_in_seconds(atof(argv[4]));
+    for (int i = 0; i < THREADS; i++)
+        (void)pthread_create(&threads[i], NULL, storm, NULL);
+    for (int i = 0; i < THREADS; i++)
+        (void)pthread_join(threads[i], NULL);
+    bool back = works(AFTER_MS);
+    int status = judge(back);
+    fj_server_stop(server);
+    (void)pthread_join(runner, NULL);
+    if (fj_server_wait(server, fj_in_ms(5000), &err) != FJ_OK)
+        die("stop", err);
+    fj_server_free(server);
+    fj_client_free(client);
+    fj_transport_free(near);
+    fj_transport_free(far);
+    ledger_free(book);
+    return status;
+}
