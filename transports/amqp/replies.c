@@ -144,6 +144,7 @@ static void read_raw(fj__outcome *o)
 
     if (rc == FJ_OK)
         rc = fj__message_reply_in(message, &d->settings->json, &in, &error);
+    json_decref(message); /* before the caller has its result: then no thread but the caller's refers to it */
     fj__domain_lock(d);
     if (rc == FJ_OK)
         take(d, &in);
@@ -152,7 +153,6 @@ static void read_raw(fj__outcome *o)
                         fj__format("a reply that cannot be read is dropped: %s", fj_error_text(error)));
     fj__domain_unlock(d);
     fj__reply_in_fini(&in);
-    json_decref(message);
     fj_error_free(error);
     fj__free(raw);
 }
