@@ -90,9 +90,20 @@ void fj__domain_rouse(fj__domain *d);
 /** Block until ready(user), called under the lock, says true, or @p by: lead, or sleep on @p gate while another leads.
  *  @param gate lends; nudge it to have ready() asked again.   @locks takes the domain's */
 bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by);
-/** One pass that does not block, if nobody leads. */
+/** One pass that does not block, if nobody leads.  @locks takes the domain's */
 void fj__domain_pump(fj__domain *d);
-void fj__domain_watch(fj__domain *d, fj_watch *ret);
+
+/* What a pump drives: no sleep in here.  All need the lock. */
+/** The descriptors and the time: the wake-up first, then the links'. */
+void fj__domain_watch(const fj__domain *d, fj_watch *ret);
+/** Read, decode, write, run timers: as far as it goes without blocking.  @param ready lends: as watch() gave it, with what
+ *  is ready; n = 0: only the time has come.   With the token. */
+void fj__domain_turn(fj__domain *d, const fj_watch *ready, fj_deadline now);
+fj_deadline fj__domain_due(const fj__domain *d);
+/** Whether bytes wait to be written, or a connection is being made. */
+bool fj__domain_unwritten(const fj__domain *d);
+/** Whether somebody must sleep on the sockets though no caller waits. */
+bool fj__domain_outstanding(const fj__domain *d);
 
 /** Give @p c the lowest free number from @p first on, and set it up if the link is open.  @return false: none free */
 bool fj__domain_attach(fj__domain *d, fj__link *link, fj__channel *c, uint16_t first, fj_deadline now);

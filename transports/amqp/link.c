@@ -218,6 +218,7 @@ static void connect_next(fj__link *l, fj_deadline now)
             why = errno;
             continue;
         }
+        l->opened++;
         if (connect(l->fd, a->ai_addr, a->ai_addrlen) == 0 || errno == EINPROGRESS) {
             l->state = FJ__LINK_CONNECTING;
             return;

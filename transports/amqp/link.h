@@ -47,6 +47,7 @@ struct fj__link {
     fj__link_state state;
     fj__engine *engine; /* from CONNECTING on; NULL otherwise */
     int fd;
+    unsigned opened;   /* how many descriptors it had: two may have the same number */
     unsigned epoch;    /* + 1 each time it opens: stale tags are known by it */
     unsigned attempts; /* full rounds without success */
     bool fatal; /* the last round ended in an error that trying again will not cure (login, virtual host) */

@@ -16,7 +16,11 @@ enum { FIRST_CHANNEL = 2 }; /* 1 is the reply queue's */
 
 static void watch(fj_listener *base, fj_watch *ret)
 {
-    fj__domain_watch(fj__listener_of(base)->d, ret);
+    fj__domain *d = fj__listener_of(base)->d;
+
+    fj__domain_lock(d);
+    fj__domain_watch(d, ret);
+    fj__domain_unlock(d);
 }
 
 static void pump_(fj_listener *base, fj_deadline now)

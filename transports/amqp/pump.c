@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who sleeps on the sockets of plain threads: the token, the callers that lead, the keeper. */
+#include "transports/amqp/pump.h"
+
+#include "base/alloc.h"
+#include "runtime/future.h"
+#include "runtime/sync.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* How soon the keeper looks again, at the earliest, after somebody else who had the token. */
+#define SUPERVISE_NS 1000000000LL
+
+struct fj__waiter {
+    struct fj__waiter *next;
+    fj_future *gate;
+};
+
+static void wake_leader(fj__domain *d)
+{
+    ssize_t ignored = write(d->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* full: it is awake already */
+    (void)ignored;
+}
+
+void fj__pump_wake(fj__domain *d)
+{
+    if (d->sleeping)
+        wake_leader(d);
+}
+
+void fj__pump_nudge(fj__domain *d)
+{
+    for (const struct fj__waiter *w = d->waiters; w != NULL; w = w->next)
+        fj__future_nudge(w->gate);
+}
+
+void fj__domain_rouse(fj__domain *d)
+{
+    fj__pump_nudge(d);
+    fj__pump_wake(d);
+}
+
+/* Keep of @p watch what poll() found ready. */
+static void keep_ready(fj_watch *watch, const struct pollfd *fds)
+{
+    for (unsigned i = 0; i < watch->n; i++) {
+        watch->fds[i].read = (fds[i].revents & (POLLIN | POLLERR | POLLHUP)) != 0;
+        watch->fds[i].write = (fds[i].revents & (POLLOUT | POLLERR | POLLHUP)) != 0;
+    }
+}
+
+/* Sleep on the sockets until something happens or @p by, then do all that can be done.  The lock is released for the
+ * sleep. */
+static void pump(fj__domain *d, fj_deadline by)
+{
+    struct pollfd fds[FJ_WATCH_MAX];
+    fj_watch watch;
+
+    fj__domain_watch(d, &watch);
+    for (unsigned i = 0; i < watch.n; i++)
+        fds[i] = (struct pollfd){ .fd = watch.fds[i].fd,
+                                  .events = (short)((watch.fds[i].read ? POLLIN : 0) |
+                                                    (watch.fds[i].write ? POLLOUT : 0)) };
+    by = fj_sooner(by, watch.by);
+    d->sleep_until = by.ns;
+    d->sleeping = true;
+    (void)pthread_mutex_unlock(&d->lock);
+    int ready = poll(fds, watch.n, fj_left_ms(by));
+    (void)pthread_mutex_lock(&d->lock);
+    d->sleeping = false;
+    if (ready < 0)
+        watch.n = 0; /* EINTR: the time, at least, is looked at */
+    keep_ready(&watch, fds);
+    fj__domain_turn(d, &watch, fj_now());
+}
+
+/* ---- the token ----------------------------------------------------------------------------------- */
+
+static void *keeper_thread(void *arg);
+
+static void start_keeper(fj__domain *d)
+{
+    sigset_t all, old;
+
+    if (d->keeper_started || d->keeper_stop)
+        return;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    d->keeper_started = pthread_create(&d->keeper, NULL, keeper_thread, d) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!d->keeper_started)
+        fj__domain_note(d, FJ_LOG_ERROR,
+                        fj__strdup("no thread for heartbeats: connections may be lost while methods run"));
+}
+
+static void kick_keeper(fj__domain *d)
+{
+    d->keeper_kicked = true;
+    (void)pthread_cond_signal(&d->keeper_cond);
+}
+
+/* The token is free: give it to a blocked caller, else see that the keeper takes it when it has to. */
+static void hand_on(fj__domain *d)
+{
+    if (d->waiters != NULL) {
+        fj__future_nudge(d->waiters->gate);
+        return;
+    }
+    if (d->consuming.state == FJ__LINK_IDLE && d->publishing.state == FJ__LINK_IDLE)
+        return;
+    start_keeper(d);
+    if (fj__domain_outstanding(d) || fj__domain_due(d).ns < d->keeper_until)
+        kick_keeper(d);
+}
+
+/* Take the token for one pump and deliver what came of it.  User code runs with the token handed on, for it may take
+ * its time; completing a future that only a sleeping thread waits for does not need that. */
+static void lead(fj__domain *d, fj_deadline by, bool keeper)
+{
+    d->led = true;
+    d->keeper_leads = keeper;
+    pump(d, by);
+    d->keeper_leads = false;
+    bool slow = false;
+    for (const fj__outcome *o = d->outcomes; o != NULL; o = o->next)
+        slow = slow || o->slow;
+    if (slow) {
+        d->led = false;
+        hand_on(d);
+    }
+    if (d->outcomes != NULL) {
+        fj__domain_unlock(d);
+        fj__domain_lock(d);
+    }
+    if (!slow)
+        d->led = false;
+}
+
+static void *keeper_thread(void *arg)
+{
+    fj__domain *d = arg;
+
+    (void)pthread_setname_np(pthread_self(), "fj-keeper");
+    fj__domain_lock(d);
+    while (!d->keeper_stop) {
+        fj_deadline next = fj__domain_due(d);
+        bool idle = d->led || d->waiters != NULL; /* whoever leads, or is about to, does it */
+        if (idle || (!fj__domain_outstanding(d) && !fj_passed(next))) {
+            if (idle && fj_left_ns(next) < SUPERVISE_NS)
+                next = fj_in_ms(SUPERVISE_NS / 1000000);
+            d->keeper_until = next.ns;
+            d->keeper_kicked = false;
+            while (!d->keeper_kicked && !d->keeper_stop && fj__cond_wait(&d->keeper_cond, &d->lock, next))
+                ;
+            d->keeper_until = 0;
+            continue;
+        }
+        lead(d, fj__domain_outstanding(d) ? fj_never() : fj_now(), true);
+        if (d->waiters != NULL && !d->led)
+            fj__future_nudge(d->waiters->gate); /* a caller is there: it leads from here on */
+    }
+    fj__domain_unlock(d);
+    return NULL;
+}
+
+static void add_waiter(fj__domain *d, struct fj__waiter *w)
+{
+    w->next = d->waiters;
+    d->waiters = w;
+}
+
+static void remove_waiter(fj__domain *d, struct fj__waiter *w)
+{
+    for (struct fj__waiter **at = &d->waiters; *at != NULL; at = &(*at)->next) {
+        if (*at == w) {
+            *at = w->next;
+            return;
+        }
+    }
+}
+
+bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by)
+{
+    bool yes;
+
+    fj__domain_lock(d);
+    start_keeper(d);
+    while (!(yes = ready(user)) && !fj_passed(by)) {
+        if (!d->led) {
+            lead(d, by, false);
+            continue;
+        }
+        struct fj__waiter w = { .gate = gate };
+        add_waiter(d, &w);
+        if (d->keeper_leads && d->sleeping)
+            wake_leader(d); /* it frees the token to us */
+        fj__domain_unlock(d);
+        fj__future_sleep(gate, by);
+        fj__domain_lock(d);
+        remove_waiter(d, &w);
+    }
+    if (!d->led)
+        hand_on(d);
+    fj__domain_unlock(d);
+    return yes;
+}
+
+void fj__domain_pump(fj__domain *d)
+{
+    fj__domain_lock(d);
+    if (!d->led)
+        lead(d, fj_now(), false);
+    if (!d->led)
+        hand_on(d);
+    fj__domain_unlock(d);
+}
+
+void fj__domain_touch(fj__domain *d, fj__link *link, bool waits)
+{
+    if (link != NULL)
+        fj__link_flush(link, fj_now());
+    if (d->led) {
+        if (d->sleeping && (fj__domain_unwritten(d) || fj__domain_due(d).ns < d->sleep_until))
+            wake_leader(d);
+    } else if (!waits) {
+        hand_on(d);
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------------ */
+
+void fj__pump_init(fj__domain *d)
+{
+    fj__cond_init(&d->keeper_cond);
+}
+
+void fj__pump_fini(fj__domain *d)
+{
+    fj__domain_lock(d);
+    d->keeper_stop = true;
+    kick_keeper(d);
+    fj__pump_wake(d);
+    fj__domain_unlock(d);
+    if (d->keeper_started)
+        (void)pthread_join(d->keeper, NULL);
+    (void)pthread_cond_destroy(&d->keeper_cond);
+}
