@@ -51,8 +51,10 @@ struct fj__domain {
     fj__publisher *publisher;
     fj__replies *replies;
 
-    int wake_fd; /* ends the leader's sleep */
-    bool led;    /* the token is taken */
+    int wake_fd;      /* ends the leader's sleep */
+    bool led;         /* the token is taken */
+    pthread_t leader; /* who has it */
+    unsigned turn;    /* + 1 each time it is taken: a leader may find that it has lost it */
     bool keeper_leads;
     bool sleeping; /* the leader is in poll */
     int64_t sleep_until;

@@ -119,7 +119,10 @@ static void hand_on(fj__domain *d)
  * its time; completing a future that only a sleeping thread waits for does not need that. */
 static void lead(fj__domain *d, fj_deadline by, bool keeper)
 {
+    unsigned turn = ++d->turn;
+
     d->led = true;
+    d->leader = pthread_self();
     d->keeper_leads = keeper;
     pump(d, by);
     d->keeper_leads = false;
@@ -134,8 +137,17 @@ static void lead(fj__domain *d, fj_deadline by, bool keeper)
         fj__domain_unlock(d);
         fj__domain_lock(d);
     }
-    if (!slow)
+    if (d->turn == turn)
         d->led = false;
+}
+
+/* A call-back that was added in the last moment runs with the token held, and now waits itself: it leads anew. */
+static void give_up_own(fj__domain *d)
+{
+    if (!d->led || !pthread_equal(d->leader, pthread_self()))
+        return;
+    d->led = false;
+    d->turn++;
 }
 
 static void *keeper_thread(void *arg)
@@ -187,6 +199,7 @@ bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), 
 
     fj__domain_lock(d);
     start_keeper(d);
+    give_up_own(d);
     while (!(yes = ready(user)) && !fj_passed(by)) {
         if (!d->led) {
             lead(d, by, false);
