@@ -252,42 +252,56 @@ bool fj__log_on(fj_log_level level, const char *component)
     return on;
 }
 
-/* A line is one line, and nothing a peer sends can move the cursor of a terminal. */
+/* A line is one line, and nothing a peer sends can move the cursor of a terminal: neither the control bytes nor, in
+ * UTF-8, U+0080 to U+009F. */
 static void flatten(char *text)
 {
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = ' ';
+    for (unsigned char *at = (unsigned char *)text; *at != '\0'; at++) {
+        if (*at < 0x20 || *at == 0x7f)
+            *at = ' ';
+        else if (*at == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
+            at[0] = at[1] = ' ';
+    }
+}
+
+static void deliver(fj_log_level level, const char *component, char *text)
+{
+    flatten(text);
+    enter();
+    fj_log_fn fn = sink;
+    void *user = sink_user;
+    leave();
+    if (fn != NULL)
+        fn(user, level, component, text);
+    else
+        to_stderr(level, component, text);
+}
+
+static void vlog(fj_log_level level, const char *component, const char *format, va_list args)
+{
+    char brief[512], *longer = NULL;
+    va_list again;
+
+    va_copy(again, args);
+    int n = vsnprintf(brief, sizeof brief, format, again);
+    va_end(again);
+    if (n >= (int)sizeof brief)
+        longer = fj__vformat(format, args); /* without memory the beginning has to do */
+    if (n >= 0)
+        deliver(level, component, longer != NULL ? longer : brief);
+    fj__free(longer);
 }
 
 void fj__log(fj_log_level level, const char *component, const char *format, ...)
 {
-    char brief[512], *text = brief, *longer = NULL;
     int saved = errno;
-    va_list args, again;
+    va_list args;
 
     if (!fj__log_on(level, component))
         return;
     va_start(args, format);
-    va_copy(again, args);
-    int n = vsnprintf(brief, sizeof brief, format, args);
-    if (n >= (int)sizeof brief)
-        longer = fj__vformat(format, again); /* without memory the beginning has to do */
-    va_end(again);
+    vlog(level, component, format, args);
     va_end(args);
-    if (n >= 0) {
-        text = longer != NULL ? longer : brief;
-        flatten(text);
-        enter();
-        fj_log_fn fn = sink;
-        void *user = sink_user;
-        leave();
-        if (fn != NULL)
-            fn(user, level, component, text);
-        else
-            to_stderr(level, component, text);
-    }
-    fj__free(longer);
     errno = saved;
 }
 

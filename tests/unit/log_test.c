@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include <check.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,66 @@ START_TEST(a_line_has_no_newline_and_a_long_one_is_whole)
 }
 END_TEST
 
+START_TEST(nothing_that_moves_a_cursor_is_let_through_and_other_letters_are)
+{
+    fj_log_set(keep, NULL);
+    fj__log(FJ_LOG_ERROR, "a", "%s", "tab\there\r\n\v\f\b\a\x7f.");
+    ck_assert_str_eq(last, "error a tab here       .");
+    fj__log(FJ_LOG_ERROR, "a", "%s",
+            "csi \xc2\x9b"
+            "31m nel \xc2\x85 caf\xc3\xa9 \xc2\xa0\xe2\x82\xac cut \xc2");
+    ck_assert_str_eq(last, "error a csi   31m nel    caf\xc3\xa9 \xc2\xa0\xe2\x82\xac cut \xc2");
+}
+END_TEST
+
+START_TEST(a_line_keeps_errno_and_what_is_not_logged_is_not_formatted)
+{
+    fj_log_set(keep, NULL);
+    errno = EXDEV;
+    fj__log(FJ_LOG_ERROR, "a", "%d %s", 7, "x");
+    ck_assert_int_eq(errno, EXDEV);
+    (void)fj__alloc_fail(1, true);
+    fj__log(FJ_LOG_DEBUG, "a", "%600d", 1); /* would need memory */
+    ck_assert_uint_eq(fj__alloc_fail(0, false), 0);
+    ck_assert_int_eq(lines, 1);
+}
+END_TEST
+
+START_TEST(each_level_lets_through_itself_and_what_is_graver)
+{
+    for (int set = FJ_LOG_ERROR; set <= FJ_LOG_TRACE; set++) {
+        fj_log_set_level((fj_log_level)set);
+        for (int at = FJ_LOG_ERROR; at <= FJ_LOG_TRACE; at++)
+            ck_assert_msg(fj__log_on((fj_log_level)at, "conf") == (at <= set), "%d at %d", at, set);
+    }
+}
+END_TEST
+
+START_TEST(of_the_switches_the_last_word_counts)
+{
+    ck_assert(fj_log_switch("amqp=debug,amqp=error", NULL) == FJ_OK);
+    ck_assert(!fj__log_on(FJ_LOG_WARNING, "amqp") && fj__log_on(FJ_LOG_WARNING, "rpc"));
+    ck_assert(fj_log_switch("-all,rpc=info", NULL) == FJ_OK);
+    ck_assert(!fj__log_on(FJ_LOG_ERROR, "amqp") && fj__log_on(FJ_LOG_INFO, "rpc"));
+    ck_assert(fj_log_switch("  ", NULL) == FJ_OK && fj_log_switch("", NULL) == FJ_OK);
+    ck_assert(fj__log_on(FJ_LOG_INFO, "rpc"));
+}
+END_TEST
+
+START_TEST(more_switches_than_there_is_room_for_are_refused)
+{
+    char name[8];
+
+    for (int i = 0; i < 64; i++) {
+        (void)snprintf(name, sizeof name, "c%d", i);
+        ck_assert(fj_log_switch(name, NULL) == FJ_OK);
+    }
+    ck_assert(fj_log_switch("one_more", NULL) == FJ_BAD_VALUE);
+    ck_assert(fj_log_switch("c63=error", NULL) == FJ_OK);
+    ck_assert(fj_log_switch("a_name_of_more_than_31_characters", NULL) == FJ_BAD_VALUE);
+}
+END_TEST
+
 START_TEST(standard_error_gets_time_level_component_and_text)
 {
     int ends[2], saved = dup(STDERR_FILENO);
@@ -139,6 +200,11 @@ int main(void)
     tcase_add_test(tests, a_bad_switch_is_named_and_changes_nothing);
     tcase_add_test(tests, the_environment_is_read_at_first_use);
     tcase_add_test(tests, a_line_has_no_newline_and_a_long_one_is_whole);
+    tcase_add_test(tests, nothing_that_moves_a_cursor_is_let_through_and_other_letters_are);
+    tcase_add_test(tests, a_line_keeps_errno_and_what_is_not_logged_is_not_formatted);
+    tcase_add_test(tests, each_level_lets_through_itself_and_what_is_graver);
+    tcase_add_test(tests, of_the_switches_the_last_word_counts);
+    tcase_add_test(tests, more_switches_than_there_is_room_for_are_refused);
     tcase_add_test(tests, standard_error_gets_time_level_component_and_text);
     tcase_add_test(tests, level_names_parse_in_any_case);
     tcase_add_test(tests, a_secret_is_empty_after_it_is_cleared);
