@@ -10,7 +10,7 @@ enum { TOOL_DONE = 0, TOOL_REMOTE = 1, TOOL_USAGE = 2, TOOL_TIMEOUT = 3, TOOL_UN
 
 /** Which options a subcommand takes. */
 enum {
-    TOOL_COMMON = 1 << 0,   /* --config-file --url --exchange --json --quiet --verbose */
+    TOOL_COMMON = 1 << 0,   /* --config-file --url --exchange --json --quiet --verbose --help */
     TOOL_DEADLINE = 1 << 1, /* --timeout */
     TOOL_METHOD = 1 << 2,   /* --namespace --version */
     TOOL_CONTEXT = 1 << 3,  /* --context */
@@ -56,6 +56,12 @@ int tool_version(int argc, char **argv);
  *  @return -1 to go on; else the exit code (TOOL_DONE after --help) */
 int tool_parse(int argc, char **argv, unsigned allowed, tool_opts *ret);
 void tool_opts_fini(tool_opts *o);
+/** The options of these groups, a line each. */
+void tool_options_help(unsigned groups, FILE *out);
+/** The level of the log that --verbose and --quiet ask for; NULL: neither was given. */
+const char *tool_log_level(const tool_opts *o);
+/** How a command is written (main.c). */
+void tool_usage(const char *command, FILE *out);
 
 /** Say what is wrong with the command line.  @return TOOL_USAGE */
 int tool_misuse(const tool_opts *o, const char *format, ...) FJ_PRINTF(2, 3);

@@ -56,6 +56,19 @@ def usage(suite):
             done = fjord(*words)
             expect(done, 2)
             same(done.stdout, "", "standard output")
+    with suite.case("tool: a command that there is not is named"):
+        expect(fjord("nonsense"), 2, err="no command nonsense")
+    with open(os.path.join(os.path.dirname(__file__), "../../docs/man/fjord.1"), encoding="utf-8") as f:
+        page = f.read()
+    for command in ("call", "cast", "serve", "ping", "config", "version"):
+        with suite.case(f"tool: `fjord {command} --help` lists its options, which are in the man page"):
+            done = fjord(command, "--help")
+            expect(done, 0)
+            same(done.stderr, "", "standard error")
+            same(fjord("help", command).stdout, done.stdout, "`fjord help`")
+            named = re.findall(r"^  --([a-z-]+)", done.stdout, re.M)
+            same("url" in named, True, "--url in the help")
+            same([n for n in named if f"Fl -{n}" not in page], [], "options that the man page leaves out")
     with suite.case("tool: a bad URL is a usage error that does not show the password"):
         done = fjord("call", "t", "m", "--url", "rabbit://u:secretword@h:nonsense/")
         expect(done, 2)
