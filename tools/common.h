@@ -56,6 +56,8 @@ int tool_version(int argc, char **argv);
  *  @return -1 to go on; else the exit code (TOOL_DONE after --help) */
 int tool_parse(int argc, char **argv, unsigned allowed, tool_opts *ret);
 void tool_opts_fini(tool_opts *o);
+/** Put the command before the options of every command that were given in front of it. */
+void tool_command_first(int argc, char **argv);
 /** The options of these groups, a line each. */
 void tool_options_help(unsigned groups, FILE *out);
 /** The level of the log that --verbose and --quiet ask for; NULL: neither was given. */

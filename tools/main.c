@@ -45,6 +45,7 @@ static const tool_command *find(const char *name)
 
 int main(int argc, char **argv)
 {
+    tool_command_first(argc, argv);
     const char *name = argc > 1 ? argv[1] : "";
     const tool_command *command;
     char help[] = "--help", *words[] = { argc > 2 ? argv[2] : NULL, help, NULL };

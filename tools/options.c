@@ -65,6 +65,31 @@ static size_t row_of(int id)
     return i;
 }
 
+/* How many words the option at @p word is, as far as it is one of every command's; 0: none of those. */
+static int words_of(const char *word)
+{
+    size_t n = strcspn(word, "=");
+
+    for (size_t i = 0; strncmp(word, "--", 2) == 0 && i < fj__countof(options); i++)
+        if (options[i].group == TOOL_COMMON && options[i].id != OPT_HELP && strlen(options[i].name) == n - 2 &&
+            strncmp(word + 2, options[i].name, n - 2) == 0)
+            return options[i].value != NULL && word[n] == '\0' ? 2 : 1;
+    return 0;
+}
+
+void tool_command_first(int argc, char **argv)
+{
+    int at = 1, n;
+
+    while (at < argc && (n = words_of(argv[at])) > 0)
+        at += n;
+    if (at == 1 || at >= argc)
+        return;
+    char *command = argv[at];
+    memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof *argv);
+    argv[1] = command;
+}
+
 void tool_options_help(unsigned groups, FILE *out)
 {
     for (size_t i = 0; i < fj__countof(options); i++) {

@@ -58,6 +58,11 @@ def usage(suite):
             same(done.stdout, "", "standard output")
     with suite.case("tool: a command that there is not is named"):
         expect(fjord("nonsense"), 2, err="no command nonsense")
+        expect(fjord("--url", "rabbit://h/", "nonsense"), 2, err="no command nonsense")
+        for words in (["--url"], ["--url", "call"], ["--timeout", "1", "call", "t", "m"], ["--quiet"]):
+            done = fjord(*words)
+            expect(done, 2)
+            same("usage:" in done.stderr, True, done.stderr[:200])
     with open(os.path.join(os.path.dirname(__file__), "../../docs/man/fjord.1"), encoding="utf-8") as f:
         page = f.read()
     for command in ("call", "cast", "serve", "ping", "config", "version"):
@@ -118,6 +123,10 @@ def calls(suite):
     peer.serve("it-tool", "one")
     with suite.case("tool: call prints the result as JSON"):
         expect(fjord("call", "it-tool", "add", "a:=1", "b:=2"), 0, 3)
+    with suite.case("tool: options of every command may stand before it"):
+        expect(fjord("--url", URL, "--quiet", "call", "it-tool", "add", "a:=1", "b:=2", env_url=None), 0, 3)
+        expect(fjord(f"--url={URL}", "--verbose", "--exchange", "openstack", "call", "it-tool", "add", "a:=1", "b:=4",
+                     env_url=None), 0, 5)
     with suite.case("tool: key=text is text, whatever it looks like"):
         expect(fjord("call", "it-tool.one", "echo", "x=1=:=2 é"), 0, "1=:=2 é")
     with suite.case("tool: namespace, version and context arrive"):
