@@ -2,11 +2,14 @@
 /* fj_run() and fj_server_run(): what wakes them, and what does not. */
 #include <fjord/fjord.h>
 
+#include "tests/support/broker.h"
+
 #include <check.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -175,6 +178,43 @@ START_TEST(run_sleeps_while_the_only_slot_is_held_and_goes_on_when_it_is_free)
 }
 END_TEST
 
+/* ---- messages that come together ---------------------------------------------------------------- */
+
+static void *stop_after_two(void *user)
+{
+    await(&counted, 2);
+    fj_run_stop();
+    return user;
+}
+
+/* Both are read from the socket at once; nothing more comes over it that would wake fj_run() for the second. */
+START_TEST(run_takes_each_of_two_messages_that_one_read_has_brought)
+{
+    static const char body[] =
+        "{\"oslo.version\": \"2.0\", \"oslo.message\": \"{\\\"method\\\": \\\"count\\\", "
+        "\\\"args\\\": {}}\"}";
+    static const char type[] = "application/json";
+    amqp_basic_properties_t properties = { ._flags = AMQP_BASIC_CONTENT_TYPE_FLAG,
+                                           .content_type = { sizeof type - 1, (void *)(uintptr_t)type } };
+    broker *b = broker_new();
+    pthread_t thread;
+    char url[64];
+
+    ck_assert_ptr_nonnull(b);
+    tear_down();
+    (void)snprintf(url, sizeof url, "rabbit://guest:guest@127.0.0.1:%u/", (unsigned)broker_port(b));
+    ck_assert_int_eq(fj_transport_open(NULL, url, &transport, NULL), FJ_OK);
+    serve("blocking");
+    for (int i = 0; i < 2; i++)
+        ck_assert_uint_eq(broker_publish(b, "openstack", "t", &properties, body, sizeof body - 1), 1);
+    ck_assert_int_eq(pthread_create(&thread, NULL, stop_after_two, NULL), 0);
+    ck_assert_int_eq(fj_run(NULL), FJ_OK);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    tear_down();
+    broker_free(b);
+}
+END_TEST
+
 /* ---- signals ------------------------------------------------------------------------------------ */
 
 static void open_with_an_endless_drain(void)
@@ -277,6 +317,7 @@ int main(void)
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, a_stop_ends_run_though_a_deferred_request_holds_the_only_slot);
     tcase_add_test(c, run_sleeps_while_the_only_slot_is_held_and_goes_on_when_it_is_free);
+    tcase_add_test(c, run_takes_each_of_two_messages_that_one_read_has_brought);
     tcase_add_test(c, a_second_signal_fails_what_is_deferred_and_ends_the_drain);
     tcase_add_test(c, a_second_signal_names_the_method_that_is_left_behind);
     tcase_add_test(c, a_signal_before_run_is_heard_once_the_signals_are_taken);
