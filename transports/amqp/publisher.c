@@ -1,282 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "transports/amqp/publisher.h"
+/* The channel that everything goes out over: publishing, confirms, returns, and what a loss means for each operation. */
+#include "transports/amqp/publisher_state.h"
 
 #include "base/alloc.h"
-#include "runtime/future.h"
 #include "transports/amqp/replies.h"
 #include "transports/amqp/topology.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum {
     CHANNEL = 1,
     SHORT_STRING = 255,       /* the longest name AMQP can carry */
     HIGH_WATER = 1024 * 1024, /* bytes of output; beyond, operations stay queued, certainly unsent */
-    RETRY_MS = 250,           /* a reply to a missing queue is tried again: wire.md section 9 */
-    GONE_MAX = 200,
-    GONE_S = 60,   /* both: wire.md section 9 */
-    LOOK_MS = 100, /* when nobody leads, the confirm of a reply is looked for after so long */
-    DELIVERY = 2,  /* delivery_mode persistent, priority 0: wire.md section 4 */
+    LOOK_MS = 100,            /* when nobody leads, the confirm of a reply is looked for after so long */
+    DELIVERY = 2,             /* delivery_mode persistent, priority 0: wire.md section 4 */
     REDECLARE_MAX = 1,
-    CHANNELS_MAX = 3, /* over so many channels that closed a message is tried: it may be what closes them */
-    PARKED_MAX = 1000
+    CHANNELS_MAX = 3 /* over so many channels that closed a message is tried: it may be what closes them */
 };
 
-typedef struct {
-    fj__op *first, **last;
-} list;
-
-struct fj__publisher {
-    fj__channel channel;
-    fj__domain *domain;
-    bool open;                 /* the channel takes publishes */
-    list queued, sent, parked; /* parked: replies waiting to be tried again */
-    size_t parked_n;
-    uint64_t next_tag, declare_tag;
-    bool durable; /* of the control exchange; false once the broker was found to have it so */
-    char **declared;
-    size_t declared_n, declared_room;
-    fj__timer look;
-    struct {
-        char *queue;
-        int64_t until;
-    } gone[GONE_MAX];
-    unsigned gone_next;
-};
-
-/* ---- lists ------------------------------------------------------------------------------------------ */
-
-static void list_add(list *l, fj__op *op)
-{
-    op->next = NULL;
-    op->at = l->last;
-    *l->last = op;
-    l->last = &op->next;
-}
-
-static void list_remove(list *l, fj__op *op)
-{
-    *op->at = op->next;
-    if (op->next != NULL)
-        op->next->at = op->at;
-    else
-        l->last = op->at;
-    op->at = NULL;
-}
-
-static void unlist(fj__publisher *p, fj__op *op)
-{
-    if (op->at == NULL)
-        return;
-    list_remove(op->parked ? &p->parked : op->state == FJ__OP_QUEUED ? &p->queued : &p->sent, op);
-    if (op->parked)
-        p->parked_n--;
-    op->parked = false;
-}
-
-/* Back to the queue, in front of all that was queued later. */
-static void requeue(fj__publisher *p, fj__op *op)
-{
-    unlist(p, op);
-    op->state = FJ__OP_QUEUED;
-    op->returned = false;
-    op->at = &p->queued.first;
-    op->next = p->queued.first;
-    if (op->next != NULL)
-        op->next->at = &op->next;
-    else
-        p->queued.last = &op->next;
-    p->queued.first = op;
-}
-
-/* ---- operations -------------------------------------------------------------------------------------- */
-
-void fj__op_unref(fj__op *op)
-{
-    if (op == NULL || atomic_fetch_sub(&op->refs, 1) != 1)
-        return;
-    fj__free(op->exchange);
-    fj__free(op->key);
-    fj__free(op->body);
-    json_decref(op->result);
-    fj_error_free(op->error);
-    fj__free(op);
-}
-
-static void deliver(fj__outcome *o)
-{
-    fj__op *op = fj__container(o, fj__op, outcome);
-
-    if (op->future != NULL) {
-        fj_future *future = op->future;
-        json_t *result = op->result;
-        fj_error *error = op->error;
-        op->result = NULL;
-        op->error = NULL;
-        op->future = NULL;
-        if (error != NULL)
-            (void)fj_future_reject(future, error);
-        else
-            (void)fj_future_resolve(future, result);
-        fj_future_unref(future);
-    }
-    fj__op_unref(op);
-}
-
-void fj__op_finish(fj__op *op, json_t *result, fj_error *error)
-{
-    fj__domain *d = op->domain;
-
-    if (op->state == FJ__OP_DONE) {
-        json_decref(result);
-        fj_error_free(error);
-        return;
-    }
-    unlist(d->publisher, op);
-    fj__timer_cancel(&d->timers, &op->timer);
-    if (op->kind == FJ__OP_CALL)
-        fj__replies_remove(d->replies, op);
-    if (op->urgent)
-        d->urgent--;
-    op->urgent = false;
-    op->state = FJ__OP_DONE;
-    op->result = result;
-    op->error = error;
-    op->outcome.deliver = deliver;
-    op->outcome.slow = op->future != NULL && fj__future_watched(op->future);
-    fj__domain_gather(d, &op->outcome);
-}
-
-/* End it with an error that says where.  @p error takes */
-static void finish_error(fj__op *op, fj_error *error, fj_sent sent)
-{
-    char where[300];
-
-    fj__link_where(&op->domain->publishing, where, sizeof where);
-    fj_error_set_where(error, "%s exchange %s key %s", where, op->exchange, op->key);
-    fj_error_set_sent(error, sent);
-    fj__op_finish(op, NULL, error);
-}
-
-static void finish_with(fj__op *op, const fj_error *why, fj_sent sent)
-{
-    fj_error *error = fj_error_copy(why);
-
-    if (error == NULL)
-        (void)fj_fail(&error, FJ_NOMEM, "out of memory");
-    finish_error(op, error, sent);
-}
-
-fj_sent fj__op_sent(const fj__op *op)
-{
-    return op->state == FJ__OP_QUEUED ? FJ_SENT_NO : op->state == FJ__OP_SENT ? FJ_SENT_MAYBE : FJ_SENT_YES;
-}
-
-static const fj_error *trouble(const fj__op *op)
-{
-    const fj__domain *d = op->domain;
-
-    return d->publishing.error != NULL ? d->publishing.error
-           : op->kind == FJ__OP_CALL   ? d->consuming.error
-                                       : NULL;
-}
-
-/* The deadline of an operation has come.  What it says depends on how far the operation got. */
-static void expire(fj__op *op)
-{
-    fj__domain *d = op->domain;
-    const fj_error *why = trouble(op);
-    fj_error *error = NULL;
-
-    if (op->state == FJ__OP_QUEUED && d->blocked)
-        (void)fj_fail(&error, FJ_TIMEOUT,
-                      "the broker blocks publishers (memory or disk alarm); the message was not sent");
-    else if (op->state == FJ__OP_QUEUED && why != NULL)
-        (void)fj_fail(&error, fj_error_code(why) == FJ_LOST ? FJ_UNREACHABLE : fj_error_code(why), "%s",
-                      fj_error_text(why));
-    else if (op->state == FJ__OP_QUEUED)
-        (void)fj_fail(&error, d->publishing.state == FJ__LINK_OPEN ? FJ_TIMEOUT : FJ_UNREACHABLE,
-                      "the connection was not ready in time; the message was not sent");
-    else if (op->kind == FJ__OP_CALL)
-        (void)fj_fail(&error, FJ_TIMEOUT, "Timed out waiting for a reply to message ID %s", op->msg_id);
-    else
-        (void)fj_fail(&error, FJ_TIMEOUT, "the broker did not confirm the message in time");
-    finish_error(op, error, fj__op_sent(op));
-}
-
-/* An operation without its timer could wait for ever.  @return false when memory ran out */
-static bool arm(fj__op *op)
-{
-    fj_deadline at = op->by;
-
-    if (op->monitor_ns != 0)
-        at = fj_sooner(at, (fj_deadline){ op->heard_ns + op->monitor_ns });
-    return fj_is_never(at) || fj__timer_set(&op->domain->timers, &op->timer, at);
-}
-
-static void give_up_reply(fj__publisher *p, fj__op *op, fj_deadline now)
-{
-    unsigned i = p->gone_next++ % GONE_MAX;
-
-    fj__free(p->gone[i].queue);
-    p->gone[i].queue = fj__strdup(op->key);
-    p->gone[i].until = now.ns + (int64_t)GONE_S * 1000000000;
-    fj__domain_note(
-        p->domain, FJ_LOG_WARNING,
-        fj__format("the reply queue %s is gone: the reply to message ID %s is dropped", op->key, op->msg_id));
-    fj__op_finish(op, NULL, NULL);
-}
-
-static void on_timer(fj__timer *t, fj_deadline now)
-{
-    fj__op *op = fj__container(t, fj__op, timer);
-    fj__publisher *p = op->domain->publisher;
-
-    if (op->kind == FJ__OP_REPLY && now.ns < op->by.ns) { /* parked: try again */
-        unlist(p, op);
-        list_add(&p->queued, op);
-        (void)arm(op); /* it has room: the timer that runs here gave its own back */
-        fj__publisher_pump(p, now);
-    } else if (op->kind == FJ__OP_REPLY && op->retries != 0) {
-        give_up_reply(p, op, now);
-    } else if (op->kind == FJ__OP_REPLY) { /* the broker was away: that says nothing of the queue */
-        fj__domain_note(p->domain, FJ_LOG_WARNING,
-                        fj__format("the reply to message ID %s could not be sent in time", op->msg_id));
-        fj__op_finish(op, NULL, NULL);
-    } else {
-        expire(op);
-    }
-}
-
-fj_code fj__op_new(fj__domain *d, fj__op_kind kind, const char *exchange, const char *key, char *body, size_t n,
-                   fj__op **ret)
-{
-    fj__op *op = fj__zalloc(sizeof *op);
-
-    if (op == NULL) {
-        fj__free(body);
-        return FJ_NOMEM;
-    }
-    atomic_init(&op->refs, 1);
-    op->domain = d;
-    op->kind = kind;
-    op->body = body;
-    op->body_len = n;
-    op->timer.fn = on_timer;
-    op->by = fj_never();
-    op->retry = -1;
-    op->exchange = fj__strdup(exchange);
-    op->key = fj__strdup(key);
-    if (op->exchange == NULL || op->key == NULL) {
-        fj__op_unref(op);
-        return FJ_NOMEM;
-    }
-    *ret = op;
-    return FJ_OK;
-}
-
-/* ---- the channel --------------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 static void forget_declared(fj__publisher *p)
 {
@@ -355,7 +97,7 @@ static void refuse(fj__op *op, fj_code code)
     (void)fj_fail(&error, code, "%s",
                   code == FJ_TOO_BIG ? "the exchange or routing key is longer than AMQP's 255 bytes"
                                      : fj_code_text(code));
-    finish_with(op, error, FJ_SENT_NO);
+    fj__op_fail_as(op, error, FJ_SENT_NO);
     fj_error_free(error);
 }
 
@@ -380,9 +122,9 @@ void fj__publisher_pump(fj__publisher *p, fj_deadline now)
             refuse(op, rc);
             continue;
         }
-        list_remove(&p->queued, op);
+        fj__ops_remove(&p->queued, op);
         op->state = FJ__OP_SENT;
-        list_add(&p->sent, op);
+        fj__ops_add(&p->sent, op);
     }
     fj__link_flush(l, now);
 }
@@ -407,15 +149,15 @@ void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now)
         refuse(op, FJ_NOMEM);
         return;
     }
-    list_add(&p->queued, op);
+    fj__ops_add(&p->queued, op);
     if (op->kind == FJ__OP_CALL)
         (void)fj__replies_want(d->replies, now);
-    if (!arm(op)) {
+    if (!fj__op_arm(op)) {
         refuse(op, FJ_NOMEM);
         return;
     }
     if (hopeless(op)) {
-        finish_with(op, d->publishing.error, FJ_SENT_NO);
+        fj__op_fail_as(op, d->publishing.error, FJ_SENT_NO);
         return;
     }
     if (op->kind == FJ__OP_REPLY && !d->led && p->look.place == 0)
@@ -423,23 +165,7 @@ void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now)
     fj__publisher_pump(p, now);
 }
 
-/* A reply whose queue is missing is tried again later.  Whoever asks may name any queue: what waits is limited. */
-static void park(fj__publisher *p, fj__op *op, fj_deadline now)
-{
-    fj_deadline again = { now.ns + RETRY_MS * 1000000LL };
-
-    if (p->parked_n >= PARKED_MAX)
-        give_up_reply(p, p->parked.first, now);
-    unlist(p, op);
-    op->state = FJ__OP_QUEUED;
-    op->returned = false;
-    op->parked = true;
-    op->retries++;
-    list_add(&p->parked, op);
-    p->parked_n++;
-    if (!fj__timer_set(&p->domain->timers, &op->timer, fj_sooner(again, op->by)))
-        give_up_reply(p, op, now);
-}
+/* ---- what the broker answers ---- */
 
 /* The broker has the message, or has handed it back. */
 static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
@@ -447,26 +173,26 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
     fj_error *error = NULL;
 
     if (op->kind == FJ__OP_REPLY && op->returned && now.ns < op->by.ns) {
-        park(p, op, now);
+        fj__op_park(p, op, now);
         return;
     }
     if (op->kind == FJ__OP_REPLY) {
         if (op->returned)
-            give_up_reply(p, op, now);
+            fj__op_give_up(p, op, now);
         else
             fj__op_finish(op, NULL, NULL);
     } else if (op->returned) {
         (void)fj_fail(&error, FJ_UNDELIVERABLE,
                       "no queue takes messages of exchange '%s' with routing key '%s'", op->exchange,
                       op->fanout ? "" : op->key);
-        finish_error(op, error, FJ_SENT_NO);
+        fj__op_fail(op, error, FJ_SENT_NO);
     } else if (nack) {
         (void)fj_fail(&error, FJ_REFUSED, "the broker refused the message for '%s' (basic.nack)", op->key);
-        finish_error(op, error, FJ_SENT_NO);
+        fj__op_fail(op, error, FJ_SENT_NO);
     } else if (op->kind == FJ__OP_CAST) {
         fj__op_finish(op, NULL, NULL);
     } else {
-        list_remove(&p->sent, op);
+        fj__ops_remove(&p->sent, op);
         op->state = FJ__OP_CONFIRMED;
         fj__free(op->body);
         op->body = NULL;
@@ -499,19 +225,21 @@ static void on_return(fj__publisher *p, const fj__event *ev)
     }
 }
 
+/* ---- what a loss means ---- */
+
 /* What was sent over a channel or connection that is gone, and not confirmed. */
 static void unconfirmed(fj__publisher *p, fj__op *op, bool surely_unsent, const fj_error *why)
 {
     if (surely_unsent || op->kind == FJ__OP_REPLY || (op->flags & FJ_SEND_RESEND) != 0)
-        requeue(p, op);
+        fj__op_requeue(p, op);
     else
-        finish_with(op, why, FJ_SENT_MAYBE);
+        fj__op_fail_as(op, why, FJ_SENT_MAYBE);
 }
 
 static void each_sent_backwards(fj__publisher *p, void (*fn)(fj__publisher *, fj__op *, void *), void *user)
 {
     /* Requeueing goes to the front, so the last is put back first. */
-    list old = p->sent;
+    fj__ops old = p->sent;
     fj__op *reversed = NULL;
 
     if (old.first == NULL)
@@ -551,14 +279,16 @@ static void after_channel(fj__publisher *p, fj__op *op, void *user)
                        strstr(loss->ev->text, op->exchange) != NULL;
 
     if (!behind_declare && !no_exchange && op->channels++ >= CHANNELS_MAX)
-        finish_with(op, loss->error, FJ_SENT_MAYBE);
+        fj__op_fail_as(op, loss->error, FJ_SENT_MAYBE);
     else if (!behind_declare && !no_exchange)
         unconfirmed(p, op, false, loss->error);
     else if (op->redeclared++ < REDECLARE_MAX)
-        requeue(p, op);
+        fj__op_requeue(p, op);
     else
-        finish_with(op, loss->error, FJ_SENT_NO);
+        fj__op_fail_as(op, loss->error, FJ_SENT_NO);
 }
+
+/* ---- the channel ---- */
 
 static void set_up(fj__channel *c, fj_deadline now)
 {
@@ -627,7 +357,7 @@ static void on_failed(fj__channel *c, const fj_error *error, fj_deadline now)
         if (op->kind == FJ__OP_REPLY)
             continue;
         if (p->domain->publishing.fatal || (op->retry >= 0 && op->retries++ >= (unsigned)op->retry))
-            finish_with(op, error, FJ_SENT_NO);
+            fj__op_fail_as(op, error, FJ_SENT_NO);
     }
 }
 
@@ -637,7 +367,7 @@ static void just_look(fj__timer *t, fj_deadline now)
     (void)now;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 fj_code fj__publisher_new(fj__domain *d, fj__publisher **ret)
 {
@@ -666,7 +396,7 @@ void fj__publisher_fail_all(fj__publisher *p, fj_code code, const char *text)
            (op = fj__replies_any(p->domain->replies)) != NULL) {
         fj_error *error = NULL;
         (void)fj_fail(&error, code, "%s", text);
-        finish_error(op, error, fj__op_sent(op));
+        fj__op_fail(op, error, fj__op_sent(op));
     }
 }
 
@@ -675,22 +405,13 @@ bool fj__publisher_idle(const fj__publisher *p)
     return p->queued.first == NULL && p->sent.first == NULL;
 }
 
-bool fj__publisher_gone(fj__publisher *p, const char *queue, fj_deadline now)
-{
-    for (size_t i = 0; i < GONE_MAX; i++) {
-        if (p->gone[i].queue != NULL && p->gone[i].until > now.ns && strcmp(p->gone[i].queue, queue) == 0)
-            return true;
-    }
-    return false;
-}
-
 void fj__publisher_free(fj__publisher *p)
 {
     if (p == NULL)
         return;
     forget_declared(p);
     fj__free(p->declared);
-    for (size_t i = 0; i < GONE_MAX; i++)
+    for (size_t i = 0; i < FJ__GONE_MAX; i++)
         fj__free(p->gone[i].queue);
     fj__free(p);
 }

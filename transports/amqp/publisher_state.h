@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_AMQP_PUBLISHER_STATE_H
+#define FJORD_AMQP_PUBLISHER_STATE_H
+/* What op.c (one operation) and publisher.c (the channel they all use) share, and nobody else sees. */
+#include "transports/amqp/publisher.h"
+
+enum { FJ__GONE_MAX = 200 }; /* wire.md section 9 */
+
+typedef struct {
+    fj__op *first, **last;
+} fj__ops;
+
+struct fj__publisher {
+    fj__channel channel;
+    fj__domain *domain;
+    bool open;                    /* the channel takes publishes */
+    fj__ops queued, sent, parked; /* parked: replies waiting to be tried again */
+    size_t parked_n;
+    uint64_t next_tag, declare_tag;
+    bool durable; /* of the control exchange; false once the broker was found to have it so */
+    char **declared;
+    size_t declared_n, declared_room;
+    fj__timer look;
+    struct {
+        char *queue;
+        int64_t until;
+    } gone[FJ__GONE_MAX];
+    unsigned gone_next;
+};
+
+/* op.c; all need the domain's lock */
+void fj__ops_add(fj__ops *l, fj__op *op);
+void fj__ops_remove(fj__ops *l, fj__op *op);
+/** Out of the list it is in, if it is in one. */
+void fj__op_unlist(fj__publisher *p, fj__op *op);
+/** Back to the queue, in front of all that was queued later. */
+void fj__op_requeue(fj__publisher *p, fj__op *op);
+/** End it with an error that says where.  @param error takes */
+void fj__op_fail(fj__op *op, fj_error *error, fj_sent sent);
+/** The same with a copy of @p why (lends). */
+void fj__op_fail_as(fj__op *op, const fj_error *why, fj_sent sent);
+/** Set the timer of its deadline.  @return false when memory ran out */
+bool fj__op_arm(fj__op *op);
+/** A reply that was handed back: try it again later. */
+void fj__op_park(fj__publisher *p, fj__op *op, fj_deadline now);
+/** A reply whose queue is gone for good: end it, and remember the queue. */
+void fj__op_give_up(fj__publisher *p, fj__op *op, fj_deadline now);
+
+#endif
