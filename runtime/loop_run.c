@@ -77,8 +77,8 @@ static bool run_timers(fj_loop *loop)
     return true;
 }
 
-/* @return whether anything was done */
-static bool turn(fj_loop *loop, bool wait, fj_deadline by)
+/* @param once what was done already is enough: then there is no sleep   @return whether anything was done */
+static bool turn(fj_loop *loop, bool wait, bool once, fj_deadline by)
 {
     bool did = fj__inbox_read(&loop->inbox);
 
@@ -88,7 +88,7 @@ static bool turn(fj_loop *loop, bool wait, fj_deadline by)
         return true; /* a job forked, and this is the child: the descriptors are the parent's */
     if (loop->first != NULL && !fj__loop_spent(loop))
         return true; /* a look costs as much as several jobs */
-    return look(loop, wait, by) || did;
+    return look(loop, wait && !(once && did), by) || did;
 }
 
 /* ---- who turns it ---- */
@@ -126,7 +126,7 @@ fj_code fj_loop_run_forever(fj_loop *loop, fj_error **err)
     if (code != FJ_OK)
         return code;
     do
-        (void)turn(loop, true, fj_never());
+        (void)turn(loop, true, false, fj_never());
     while (fj__loop_ours(loop) && !atomic_exchange(&loop->stopping, false));
     return leave(loop, outer, err);
 }
@@ -172,7 +172,7 @@ static fj_code run_until(fj_loop *loop, fj_future *future, fj_error **err)
         return fj_fail(err, FJ_NOMEM, "no memory to wait for a future");
     }
     while (fj__loop_ours(loop) && !stopped && !fj_future_done(future)) {
-        (void)turn(loop, true, fj_never());
+        (void)turn(loop, true, false, fj_never());
         stopped = atomic_exchange(&loop->stopping, false);
     }
     until_unref(until, true);
@@ -209,7 +209,7 @@ fj_code fj_loop_turn(fj_loop *loop, fj_deadline by, fj_error **err)
         return code;
     for (bool last = false; !did && !last;) {
         last = fj_passed(by); /* what is due at that very time is still done */
-        did = turn(loop, !last, by);
+        did = turn(loop, !last, true, by);
     }
     code = leave(loop, outer, err);
     if (code == FJ_OK && !did)
@@ -279,6 +279,6 @@ void fj_loop_dispatch(fj_loop *loop)
     if (enter(loop, &outer, NULL) != FJ_OK)
         return;
     (void)fj__inbox_awake(&loop->inbox);
-    (void)turn(loop, false, at_once);
+    (void)turn(loop, false, false, at_once);
     (void)leave(loop, outer, NULL);
 }

@@ -153,6 +153,17 @@ START_TEST(a_turn_with_nothing_to_do_answers_timeout_at_its_deadline)
 }
 END_TEST
 
+START_TEST(a_turn_that_has_run_what_was_ready_does_not_sleep)
+{
+    fj__clock_set_fake(1000000000);
+    fj__clock_set_auto(true);
+    soon(on_say, "a");
+    ck_assert_int_eq(fj_loop_turn(loop, fj_in_ms(70), NULL), FJ_OK);
+    ck_assert_str_eq(heard, "a");
+    ck_assert_int_eq(fj_now().ns, 1000000000);
+}
+END_TEST
+
 START_TEST(a_turn_does_what_is_due_at_its_very_deadline)
 {
     fj__clock_set_fake(5);
@@ -187,6 +198,7 @@ int main(void)
     tcase_add_test(t, cancelling_after_the_run_or_the_loop_is_nothing);
     tcase_add_test(t, timers_run_in_the_order_of_their_deadlines_and_in_no_time);
     tcase_add_test(t, a_turn_with_nothing_to_do_answers_timeout_at_its_deadline);
+    tcase_add_test(t, a_turn_that_has_run_what_was_ready_does_not_sleep);
     tcase_add_test(t, a_turn_does_what_is_due_at_its_very_deadline);
     tcase_add_test(t, a_real_clock_is_waited_for);
     srunner_run_all(r, CK_ENV);
