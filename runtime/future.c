@@ -3,50 +3,48 @@
  * Futures.  The state lives under one mutex of the future; call-backs run after it is released, on the thread
  * that completed it.  A pending future with call-backs holds one reference to itself.
  */
-#include "runtime/future.h"
+#include "runtime/future_impl.h"
 
 #include "base/alloc.h"
-#include "runtime/sync.h"
+#include "runtime/task.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
+#include <fjord/await.h>
 
-struct then {
-    struct then *next;
+struct fj__then {
+    fj__then *next;
     fj_future_fn fn;
     void *user;
 };
 
-struct fj_future {
-    atomic_uint refs;
-    atomic_bool done; /* written under the lock; read without it */
-    bool cond_used;
-    bool nudged;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    const fj_future_ops *ops;
-    void *user;
-    json_t *result;
-    fj_error *error;
-    struct then *first, **last;
-};
-
 static const fj_future_ops no_ops;
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+void fj__future_init(fj_future *f, const fj__future_kind *kind, const fj_future_ops *ops, void *user)
+{
+    *f = (fj_future){ .kind = kind, .ops = ops != NULL ? ops : &no_ops, .user = user };
+    atomic_init(&f->refs, 1);
+    (void)pthread_mutex_init(&f->lock, NULL);
+}
 
 fj_code fj_future_new(const fj_future_ops *ops, void *user, fj_future **ret)
 {
-    fj_future *f = fj__zalloc(sizeof *f);
+    fj_future *f = fj__alloc(sizeof *f);
 
     if (f == NULL)
         return FJ_NOMEM;
-    atomic_init(&f->refs, 1);
-    atomic_init(&f->done, false);
-    (void)pthread_mutex_init(&f->lock, NULL);
-    f->ops = ops != NULL ? ops : &no_ops;
-    f->user = user;
-    f->last = &f->first;
+    fj__future_init(f, NULL, ops, user);
     *ret = f;
     return FJ_OK;
+}
+
+void fj__future_fini(fj_future *f)
+{
+    if (f->ops->freed != NULL)
+        f->ops->freed(f->user);
+    json_decref(f->result);
+    fj_error_free(f->error);
+    (void)pthread_mutex_destroy(&f->lock);
 }
 
 fj_future *fj_future_ref(fj_future *f)
@@ -59,13 +57,11 @@ fj_future *fj_future_unref(fj_future *f)
 {
     if (f == NULL || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
         return NULL;
-    if (f->ops->freed != NULL)
-        f->ops->freed(f->user);
-    json_decref(f->result);
-    fj_error_free(f->error);
-    if (f->cond_used)
-        (void)pthread_cond_destroy(&f->changed);
-    (void)pthread_mutex_destroy(&f->lock);
+    if (f->kind != NULL) {
+        f->kind->free(f);
+        return NULL;
+    }
+    fj__future_fini(f);
     fj__free(f);
     return NULL;
 }
@@ -80,37 +76,53 @@ bool fj_future_done(const fj_future *f)
     return atomic_load_explicit(&f->done, memory_order_acquire);
 }
 
+/* ---- completing -------------------------------------------------------------------------------- */
+
+/* With the lock held. */
+static void wake_all(fj_future *f)
+{
+    for (fj__waiter *w; (w = f->waiters.first) != NULL;) {
+        fj__waiters_remove(&f->waiters, w);
+        fj__waiter_wake(w);
+    }
+}
+
+static void call_back(fj_future *f, fj__then *run)
+{
+    if (run == NULL)
+        return;
+    while (run != NULL) {
+        fj__then *next = run->next;
+        run->fn(f, run->user);
+        fj__free(run);
+        run = next;
+    }
+    fj_future_unref(f);
+}
+
 /* Takes both.  One of them is NULL, or both for a result of JSON null. */
 static bool complete(fj_future *f, json_t *result, fj_error *error)
 {
+    fj__then *run = NULL;
+
     (void)pthread_mutex_lock(&f->lock);
     bool first = !atomic_load_explicit(&f->done, memory_order_relaxed);
-    struct then *run = NULL;
     if (first) {
         f->result = result;
         f->error = error;
         run = f->first;
         f->first = NULL;
         atomic_store_explicit(&f->done, true, memory_order_release);
-        if (f->cond_used)
-            (void)pthread_cond_broadcast(&f->changed);
+        wake_all(f);
     }
     (void)pthread_mutex_unlock(&f->lock);
-    if (!first) {
+    if (first) {
+        call_back(f, run);
+    } else {
         json_decref(result);
         fj_error_free(error);
-        return false;
     }
-    bool held = run != NULL;
-    while (run != NULL) {
-        struct then *next = run->next;
-        run->fn(f, run->user);
-        fj__free(run);
-        run = next;
-    }
-    if (held)
-        fj_future_unref(f);
-    return true;
+    return first;
 }
 
 bool fj_future_resolve(fj_future *f, json_t *result)
@@ -123,10 +135,45 @@ bool fj_future_reject(fj_future *f, fj_error *error)
     return complete(f, NULL, error);
 }
 
+bool fj_future_cancel(fj_future *f)
+{
+    fj_error *error = NULL;
+
+    if (f->kind != NULL)
+        return f->kind->cancel(f);
+    (void)fj_fail(&error, FJ_CANCELLED, "the caller gave up");
+    fj_future_ref(f);
+    bool first = complete(f, NULL, error);
+    if (first && f->ops->cancelled != NULL)
+        f->ops->cancelled(f, f->user);
+    fj_future_unref(f);
+    return first;
+}
+
+fj_error *fj__future_error(const fj_future *f)
+{
+    fj_error *copy = fj_error_copy(f->error);
+
+    if (copy == NULL)
+        (void)fj_fail(&copy, FJ_NOMEM, "no memory for the error of a future");
+    return copy;
+}
+
+void fj__future_follow(fj_future *f, const fj_future *from)
+{
+    if (from->error != NULL)
+        (void)complete(f, NULL, fj__future_error(from));
+    else
+        (void)complete(f, json_incref(from->result), NULL);
+}
+
+/* ---- asking ------------------------------------------------------------------------------------ */
+
 fj_code fj_future_result(fj_future *f, json_t **ret, fj_error **err)
 {
     if (!fj_future_done(f))
         return fj_fail(err, FJ_AGAIN, "the future is not complete yet");
+    atomic_store_explicit(&f->asked, true, memory_order_relaxed);
     if (f->error != NULL) {
         fj_error *copy = err != NULL ? fj_error_copy(f->error) : NULL;
         if (copy != NULL)
@@ -138,56 +185,13 @@ fj_code fj_future_result(fj_future *f, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
-void fj__future_sleep(fj_future *f, fj_deadline by)
-{
-    (void)pthread_mutex_lock(&f->lock);
-    if (!f->cond_used) {
-        fj__cond_init(&f->changed);
-        f->cond_used = true;
-    }
-    while (!fj_future_done(f) && !f->nudged && fj__cond_wait(&f->changed, &f->lock, by))
-        ;
-    f->nudged = false;
-    (void)pthread_mutex_unlock(&f->lock);
-}
-
-void fj__future_nudge(fj_future *f)
-{
-    (void)pthread_mutex_lock(&f->lock);
-    f->nudged = true;
-    if (f->cond_used)
-        (void)pthread_cond_broadcast(&f->changed);
-    (void)pthread_mutex_unlock(&f->lock);
-}
-
-bool fj__future_watched(fj_future *f)
-{
-    (void)pthread_mutex_lock(&f->lock);
-    bool watched = f->first != NULL;
-    (void)pthread_mutex_unlock(&f->lock);
-    return watched;
-}
-
-fj_code fj_future_wait(fj_future *f, fj_deadline by, json_t **ret, fj_error **err)
-{
-    if (!fj_future_done(f) && f->ops->wait != NULL) {
-        f->ops->wait(f, f->user, by);
-    } else {
-        while (!fj_future_done(f) && !fj_passed(by))
-            fj__future_sleep(f, by);
-    }
-    if (!fj_future_done(f))
-        return fj_fail(err, FJ_TIMEOUT, "the deadline passed before the future was complete");
-    return fj_future_result(f, ret, err);
-}
-
 fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
 {
-    struct then *then = fj__zalloc(sizeof *then);
+    fj__then *then = fj__alloc(sizeof *then);
 
     if (then == NULL)
         return FJ_NOMEM;
-    *then = (struct then){ .fn = fn, .user = user };
+    *then = (fj__then){ .fn = fn, .user = user };
     (void)pthread_mutex_lock(&f->lock);
     bool now = atomic_load_explicit(&f->done, memory_order_relaxed);
     if (!now) {
@@ -206,15 +210,134 @@ fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
     return FJ_OK;
 }
 
-bool fj_future_cancel(fj_future *f)
+bool fj__future_forget(fj_future *f, fj_future_fn fn, void *user)
 {
-    fj_error *error = NULL;
+    fj__then *found = NULL;
 
-    (void)fj_fail(&error, FJ_CANCELLED, "the caller gave up");
-    fj_future_ref(f);
-    bool first = complete(f, NULL, error);
-    if (first && f->ops->cancelled != NULL)
-        f->ops->cancelled(f, f->user);
-    fj_future_unref(f);
-    return first;
+    (void)pthread_mutex_lock(&f->lock);
+    for (fj__then **at = &f->first; *at != NULL; at = &(*at)->next) {
+        if ((*at)->fn != fn || (*at)->user != user)
+            continue;
+        found = *at;
+        *at = found->next;
+        if (f->last == &found->next)
+            f->last = at;
+        break;
+    }
+    bool alone = found != NULL && f->first == NULL;
+    (void)pthread_mutex_unlock(&f->lock);
+    fj__free(found);
+    if (alone)
+        fj_future_unref(f);
+    return found != NULL;
+}
+
+bool fj__future_watched(fj_future *f)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    bool watched = f->first != NULL;
+    (void)pthread_mutex_unlock(&f->lock);
+    return watched;
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------- */
+
+static void leave(fj_future *f, fj__waiter *w)
+{
+    if (atomic_load_explicit(&w->woken, memory_order_acquire) != 0)
+        return;
+    (void)pthread_mutex_lock(&f->lock);
+    if (fj__waiters_has(&f->waiters, w))
+        fj__waiters_remove(&f->waiters, w);
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+fj_code fj__future_pause(fj_future *f, fj_deadline by, const char *what)
+{
+    fj__waiter w;
+    fj_code code = fj__waiter_init(&w, what);
+
+    if (code != FJ_OK)
+        return code;
+    (void)pthread_mutex_lock(&f->lock);
+    bool done = atomic_load_explicit(&f->done, memory_order_relaxed);
+    if (!done)
+        fj__waiters_push(&f->waiters, &w);
+    (void)pthread_mutex_unlock(&f->lock);
+    if (done)
+        return FJ_OK;
+    code = fj__waiter_pause(&w, by);
+    leave(f, &w);
+    return code;
+}
+
+fj_code fj__future_until(fj_future *f, fj_deadline by, const char *what)
+{
+    fj_code code = FJ_OK;
+
+    while (code == FJ_OK && !fj_future_done(f))
+        code = fj__future_pause(f, by, what);
+    /* An enclosing timeout has been told, and must be; a deadline of its own that passed as the future completed need not. */
+    return code == FJ_TIMEOUT && fj_future_done(f) && !fj__task_outer() ? FJ_OK : code;
+}
+
+void fj__future_sleep(fj_future *f, fj_deadline by)
+{
+    fj__waiter w;
+
+    /* Who calls this cannot be told of a cancellation, which is kept for his next wait.  On a loop's thread outside a task
+     * he sleeps as a plain thread does: that it was wrong to come here was for his caller to find out. */
+    if (fj__waiter_init(&w, "driver") != FJ_OK)
+        w = (fj__waiter){ .what = "driver" };
+    (void)pthread_mutex_lock(&f->lock);
+    bool sleep = !fj_future_done(f) && !f->nudged;
+    if (sleep)
+        fj__waiters_push(&f->waiters, &w);
+    (void)pthread_mutex_unlock(&f->lock);
+    fj_shield_begin();
+    if (sleep)
+        (void)fj__waiter_wait(&w, by);
+    fj_shield_end();
+    (void)pthread_mutex_lock(&f->lock);
+    if (fj__waiters_has(&f->waiters, &w))
+        fj__waiters_remove(&f->waiters, &w);
+    f->nudged = false;
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+void fj__future_nudge(fj_future *f)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    f->nudged = true;
+    wake_all(f);
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+static fj_code give_up(fj_code code, fj_error **err)
+{
+    switch (code) {
+    case FJ_TIMEOUT:
+        return fj_fail(err, code, "the deadline passed before the future was complete");
+    case FJ_CANCELLED:
+        return fj_fail(err, code, "the task was cancelled while it waited for a future");
+    default:
+        return fj_fail(err, code, "a future cannot be waited for here");
+    }
+}
+
+fj_code fj_future_wait(fj_future *f, fj_deadline by, json_t **ret, fj_error **err)
+{
+    fj_code code = FJ_OK;
+
+    if (!fj_future_done(f)) {
+        if (f->ops->wait == NULL || fj_loop_running() != NULL) {
+            code = fj__future_until(f, by, "future");
+        } else {
+            f->ops->wait(f, f->user, by);
+            code = fj_future_done(f) ? FJ_OK : FJ_TIMEOUT;
+        }
+        if (code != FJ_OK)
+            return give_up(code, err);
+    }
+    return fj_future_result(f, ret, err);
 }

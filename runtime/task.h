@@ -7,8 +7,10 @@
 /** Suspend the running task until it is woken, @p by, an enclosing timeout or cancellation.  May return early.
  *  @param what lends: what it waits for    @return OK; TIMEOUT; CANCELLED; WRONG_CONTEXT in an atomic section */
 fj_code fj__task_park(const char *what, fj_deadline by);
+/** Whether the last TIMEOUT of the running task came from an enclosing fj_timeout rather than the wait's own deadline. */
+bool fj__task_outer(void);
 /** Make a parked task ready; remembered, once, when it is not parked.  The caller keeps it alive meanwhile.
- *  @thread any, async-signal-safe */
+ *  @thread any */
 void fj__task_wake(fj_task *task);
 /** Whether another wait would be cut short at once. */
 bool fj__task_interrupted(const fj_task *task);

@@ -2,28 +2,58 @@
 #include "runtime/waiter.h"
 
 #include "runtime/sync.h"
+#include "runtime/task_impl.h"
 
 fj_code fj__waiter_init(fj__waiter *w, const char *what)
 {
-    *w = (fj__waiter){ .what = what };
-    return FJ_OK;
+    *w = (fj__waiter){ .task = fj_task_current(), .what = what };
+    return w->task == NULL && fj_loop_running() != NULL ? FJ_WRONG_CONTEXT : FJ_OK;
+}
+
+static bool is_woken(fj__waiter *w)
+{
+    return atomic_load_explicit(&w->woken, memory_order_acquire) != 0;
+}
+
+fj_code fj__waiter_pause(fj__waiter *w, fj_deadline by)
+{
+    if (is_woken(w))
+        return FJ_OK;
+    if (w->task != NULL)
+        return fj__task_park(w->what, by);
+    return fj__futex_wait(&w->woken, 0, by) || is_woken(w) ? FJ_OK : FJ_TIMEOUT;
 }
 
 fj_code fj__waiter_wait(fj__waiter *w, fj_deadline by)
 {
-    while (atomic_load_explicit(&w->woken, memory_order_acquire) == 0) {
-        if (!fj__futex_wait(&w->woken, 0, by))
-            return FJ_TIMEOUT;
-    }
-    return FJ_OK;
+    fj_code code = FJ_OK;
+
+    while (code == FJ_OK && !is_woken(w))
+        code = fj__waiter_pause(w, by);
+    return code;
+}
+
+static void say_woken(fj__waiter *w)
+{
+    atomic_store_explicit(&w->woken, 1, memory_order_release);
 }
 
 void fj__waiter_wake(fj__waiter *w)
 {
-    /* Once it sees this, the thread may leave, and its stack be used for something else: the call below names only the
-     * address, and who sleeps on a futex bears to be woken for nothing. */
-    atomic_store_explicit(&w->woken, 1, memory_order_release);
-    fj__futex_wake(&w->woken, 1);
+    fj_task *task =
+        w->task; /* once it is said the waiter may be gone, for it was perhaps awake for another reason */
+
+    if (task == NULL) {
+        say_woken(w);
+        /* Only the address is named, and who sleeps on a futex bears to be woken for nothing. */
+        fj__futex_wake(&w->woken, 1);
+        return;
+    }
+    bool held = fj_loop_running() != fj_task_loop(task) && fj__task_hold(task);
+    say_woken(w);
+    fj__task_wake(task);
+    if (held)
+        fj__task_release(task);
 }
 
 void fj__waiters_push(fj__waiters *list, fj__waiter *w)

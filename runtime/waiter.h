@@ -29,6 +29,8 @@ fj_code fj__waiter_init(fj__waiter *w, const char *what);
 /** Wait to be woken.  @return OK, once woken; TIMEOUT, CANCELLED, WRONG_CONTEXT (then it may be woken all the same: look
  *  under the lock) */
 fj_code fj__waiter_wait(fj__waiter *w, fj_deadline by);
+/** The same, but may return OK early. */
+fj_code fj__waiter_pause(fj__waiter *w, fj_deadline by);
 /** With the owner's lock held, which is also taken by whoever gives up: the waiter may vanish right after it.  @thread any */
 void fj__waiter_wake(fj__waiter *w);
 

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tasks of a loop: kept by the loop, which ends them before it goes. */
+#include "runtime/task_impl.h"
+
+#include "base/alloc.h"
+
+static const char key;
+
+void fj__tasks_unref(fj__tasks *ts)
+{
+    if (ts == NULL || atomic_fetch_sub_explicit(&ts->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    (void)pthread_mutex_destroy(&ts->lock);
+    fj__free(ts);
+}
+
+/* The loop is being freed, and can still run. */
+static void end_all(fj_loop *loop)
+{
+    fj__tasks *ts = fj__loop_kept(loop, &key);
+
+    ts->closing = true;
+    for (fj_task *task = ts->first; task != NULL; task = task->next)
+        (void)fj_task_cancel(task);
+    while (ts->first != NULL || ts->calls_left != 0) {
+        fj_error *error = NULL;
+        fj_code code = fj_loop_turn(loop, fj_never(), &error);
+        bool stuck = code != FJ_OK && code != FJ_TIMEOUT;
+        if (stuck)
+            fj__loop_trouble(loop, "the loop's last tasks cannot be ended", error);
+        fj_error_free(error);
+        if (stuck)
+            break;
+    }
+}
+
+static void forget(void *value)
+{
+    fj__tasks *ts = value;
+
+    (void)pthread_mutex_lock(&ts->lock);
+    ts->loop = NULL;
+    (void)pthread_mutex_unlock(&ts->lock);
+    fj__tasks_unref(ts);
+}
+
+fj__tasks *fj__tasks_of(fj_loop *loop)
+{
+    fj__tasks *ts = fj__loop_kept(loop, &key);
+
+    if (ts != NULL)
+        return ts;
+    ts = fj__zalloc(sizeof *ts);
+    if (ts == NULL)
+        return NULL;
+    atomic_init(&ts->refs, 1);
+    (void)pthread_mutex_init(&ts->lock, NULL);
+    ts->loop = loop;
+    if (fj__loop_keep(loop, &key, ts, forget) == FJ_OK) {
+        fj__loop_set_ending(loop, end_all);
+        return ts;
+    }
+    fj__tasks_unref(ts);
+    return NULL;
+}
+
+void fj__tasks_add(fj__tasks *ts, fj_task *task)
+{
+    (void)atomic_fetch_add_explicit(&ts->refs, 1, memory_order_relaxed);
+    task->home = ts;
+    task->prev = NULL;
+    task->next = ts->first;
+    if (ts->first != NULL)
+        ts->first->prev = task;
+    ts->first = task;
+}
+
+void fj__tasks_remove(fj__tasks *ts, fj_task *task)
+{
+    if (task->prev != NULL)
+        task->prev->next = task->next;
+    else
+        ts->first = task->next;
+    if (task->next != NULL)
+        task->next->prev = task->prev;
+    task->next = task->prev = NULL;
+}
+
+void fj_loop_tasks(fj_loop *loop, void (*fn)(fj_task *task, void *user), void *user)
+{
+    const fj__tasks *ts = fj__loop_kept(loop, &key);
+    fj_task *next;
+
+    for (fj_task *task = ts != NULL ? ts->first : NULL; task != NULL; task = next) {
+        next = task->next;
+        fn(task, user);
+    }
+}
+
+void fj__tasks_trouble(fj__tasks *ts, const char *what, const fj_error *error)
+{
+    fj_loop *loop = NULL;
+
+    if (ts != NULL) {
+        (void)pthread_mutex_lock(&ts->lock);
+        if (ts->loop != NULL && fj__loop_here(ts->loop))
+            loop = ts->loop; /* on its own thread: nobody frees it meanwhile */
+        (void)pthread_mutex_unlock(&ts->lock);
+    }
+    fj__loop_trouble(loop, what, error);
+}
