@@ -101,7 +101,7 @@ endif
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all demo check check-asan check-tsan check-idle check-built tests lint headers install uninstall bench fuzz clean help \
-	setup setup-build setup-lint FORCE
+	setup setup-build setup-lint setup-bench FORCE
 
 all: $(STATIC) $(SHARED) $(LINKS) $(TOOL) $(EXAMPLES) ## build the libraries, the command and the examples (default)
 
@@ -155,7 +155,8 @@ $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(call objects,$(EX_HELP)
 $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(ALLLDFLAGS) $^ $(BENCH_LIBS) $(LIBS) -o $@
+$(BUILD)/bench/switch: BENCH_LIBS := -lboost_context
 
 define test_rule
 $(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(SUPPORT)) $(STATIC)
@@ -164,6 +165,19 @@ $(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(SUPPORT)) $(STA
 	$$(Q)$$(CC) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) -o $$@
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
+
+# What is the machine's own of fibres, for another machine: static, and with no library but libc (of jansson only the
+# header is read, which is the same everywhere).
+CROSS_CC  ?= aarch64-linux-gnu-gcc
+CROSS     := $(BUILD)/cross/fibre
+CROSS_SRC := tests/cross/fibre.c $(addprefix runtime/,fibre.c stack.c guard.c overflow.c switch_aarch64.S) base/alloc.c
+cross: $(CROSS) ## build the fibres' test for aarch64, which tests/run runs under qemu-aarch64
+$(CROSS): $(CROSS_SRC) $(wildcard runtime/*.h base/*.h base/fjord/*.h) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CROSS,$@)
+	$(Q)$(CROSS_CC) -std=c11 -D_GNU_SOURCE $(WARN) $(INCLUDE) -idirafter /usr/include -O2 -g -pthread -static \
+		$(CROSS_SRC) -lm -o $@
+.PHONY: cross
 
 define peer_rule
 $(BUILD)/interop/$(basename $(notdir $(1))): $(call objects,$(1) tests/support/ledger.c) $(STATIC)
@@ -193,6 +207,8 @@ setup-build:
 	@scripts/setup build
 setup-lint:
 	@scripts/setup build check lint
+setup-bench:
+	@scripts/setup build check bench
 
 PARALLEL = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 demo: setup-build ## install what is needed, build, and show a call from a client to a server
@@ -201,7 +217,7 @@ demo: setup-build ## install what is needed, build, and show a call from a clien
 
 check: setup ## install what is needed, build, and run every test; ends with `N passed, N failed`
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
-check-built: all tests
+check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
 tests: $(TESTS) $(PEERS) $(MODULES) ## build the unit tests and the C side of the interop tests
 
@@ -218,7 +234,7 @@ lint: setup-lint ## check layers, includes, banned functions, layout, and run th
 headers: ## compile each public header alone, as C99 and as C++17
 	@CC='$(CC)' tests/unit/headers
 
-bench: setup ## build, and time calls beside bare librabbitmq and oslo.messaging
+bench: setup-bench ## build, and time fibres and calls beside others'
 	@$(MAKE) $(PARALLEL) --no-print-directory bench-built
 bench-built: $(BENCHES)
 	@BUILD='$(BUILD)' bench/run

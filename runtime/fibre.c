@@ -12,8 +12,7 @@
 typedef struct {
     fj__fibre *current;
     int *errno_at;
-    fj__cxa *cxa_at;
-    fj__cxa no_cxa; /* in a program without the C++ runtime */
+    fj__cxa *cxa_at; /* NULL in a program without the C++ runtime */
 } thread;
 
 static _Thread_local thread here __attribute__((tls_model("initial-exec")));
@@ -21,50 +20,9 @@ static _Thread_local thread here __attribute__((tls_model("initial-exec")));
 /* Of the C++ runtime; NULL in a program without it. */
 extern fj__cxa *__cxa_get_globals(void) __attribute__((weak));
 
-static void first_here(void)
-{
-    here.errno_at = &errno;
-    here.cxa_at = __cxa_get_globals != NULL ? __cxa_get_globals() : &here.no_cxa;
-}
+/* ---- what the checkers are told --------------------------------------------------------------------- */
 
-/* ---- what the checkers are told: before a switch and after it, on either side ----------------------- */
-
-static inline void resuming(fj__fibre *f, void **fake)
-{
-#ifdef FJ__ASAN
-    __sanitizer_start_switch_fiber(fake, f->stack.base, f->stack.size);
-#endif
-    (void)f;
-    (void)fake;
-}
-
-static inline void resumed_returns(void *fake)
-{
-#ifdef FJ__ASAN
-    __sanitizer_finish_switch_fiber(fake, NULL, NULL);
-#endif
-    (void)fake;
-}
-
-static inline void entered(fj__fibre *f)
-{
-#ifdef FJ__ASAN
-    __sanitizer_finish_switch_fiber(f->asan_fake_stack, &f->resumer_bottom, &f->resumer_size);
-#endif
-    (void)f;
-}
-
-/* Without a place to keep it a fibre's fake stack is freed: it will not be entered again. */
-static inline void leaving(fj__fibre *f, void **fake)
-{
-#ifdef FJ__ASAN
-    __sanitizer_start_switch_fiber(fake, f->resumer_bottom, f->resumer_size);
-#endif
-    (void)f;
-    (void)fake;
-}
-
-/* In macros, since TSan counts the calls of each stack: it must not see one that begins on one and ends on another. */
+/* Macros for TSan: it counts the calls of each stack, and must not see one that begins on one and ends on another. */
 #ifdef FJ__TSAN
 #define TSAN_RESUMING(f) ((f)->resumer_tsan = __tsan_get_current_fiber(), __tsan_switch_to_fiber((f)->tsan, 0))
 #define TSAN_LEAVING(f) __tsan_switch_to_fiber((f)->resumer_tsan, 0)
@@ -73,21 +31,109 @@ static inline void leaving(fj__fibre *f, void **fake)
 #define TSAN_LEAVING(f) ((void)0)
 #endif
 
-/* ---- the life of a fibre ---------------------------------------------------------------------------- */
+/* ASan is told before and after a switch, on either side. */
+#ifdef FJ__ASAN
+#define ASAN_RESUMING(f) \
+    __sanitizer_start_switch_fiber(&(f)->resumer_fake_stack, (f)->stack.base, (f)->stack.size)
+#define ASAN_RESUMED(f) __sanitizer_finish_switch_fiber((f)->resumer_fake_stack, NULL, NULL)
+#define ASAN_ENTERED(f) \
+    __sanitizer_finish_switch_fiber((f)->asan_fake_stack, &(f)->resumer_bottom, &(f)->resumer_size)
+/* Without a place to keep it a fibre's fake stack is freed: it will not be entered again. */
+#define ASAN_LEAVING(f, fake) __sanitizer_start_switch_fiber((fake), (f)->resumer_bottom, (f)->resumer_size)
+#else
+#define ASAN_RESUMING(f) ((void)0)
+#define ASAN_RESUMED(f) ((void)0)
+#define ASAN_ENTERED(f) ((void)0)
+#define ASAN_LEAVING(f, fake) ((void)0)
+#endif
 
-/* The first function on a fresh stack.  Not seen by TSan either, for it never returns. */
+/* ---- to and fro ------------------------------------------------------------------------------------- */
+
+/*
+ * All that is to be kept apart is exchanged before a switch, so that nothing is left to do after one: the compiler then
+ * jumps to fj__switch() instead of calling it.  A return after a switch would be predicted wrongly, which costs as much as
+ * all the rest.
+ */
+static inline void to_fibre(fj__fibre *f)
+{
+    f->resumer_errno = *here.errno_at;
+    *here.errno_at = f->saved_errno;
+    if (here.cxa_at != NULL) {
+        f->resumer_cxa = *here.cxa_at;
+        *here.cxa_at = f->cxa;
+    }
+    f->resumer = here.current;
+    here.current = f;
+}
+
+static inline void to_resumer(fj__fibre *f)
+{
+    f->saved_errno = *here.errno_at;
+    *here.errno_at = f->resumer_errno;
+    if (here.cxa_at != NULL) {
+        f->cxa = *here.cxa_at;
+        *here.cxa_at = f->resumer_cxa;
+    }
+    here.current = f->resumer;
+}
+
+static inline bool resume(fj__fibre *f)
+{
+    void *to = f->sp;
+
+    to_fibre(f);
+    f->started = true;
+    f->sp = NULL;
+    ASAN_RESUMING(f);
+    TSAN_RESUMING(f);
+#ifdef FJ__ASAN
+    bool more = fj__switch(&f->resumer_sp, to, true);
+    ASAN_RESUMED(f);
+    return more;
+#else
+    return fj__switch(&f->resumer_sp, to, true);
+#endif
+}
+
+__attribute__((noinline)) static bool resume_first(fj__fibre *f)
+{
+    here.errno_at = &errno;
+    here.cxa_at = __cxa_get_globals != NULL ? __cxa_get_globals() : NULL;
+    return resume(f);
+}
+
+bool fj__fibre_resume(fj__fibre *f)
+{
+    return here.errno_at != NULL ? resume(f) : resume_first(f);
+}
+
+void fj__fibre_suspend(void)
+{
+    fj__fibre *f = here.current;
+
+    to_resumer(f);
+    ASAN_LEAVING(f, &f->asan_fake_stack);
+    TSAN_LEAVING(f);
+    (void)fj__switch(&f->sp, f->resumer_sp, true);
+    ASAN_ENTERED(f);
+}
+
+/* The first function on a fresh stack.  Not seen by TSan, for it never returns. */
 FJ__NO_TSAN static void begin(void)
 {
     fj__fibre *f = fj__fibre_current();
 
-    entered(f);
+    ASAN_ENTERED(f);
     f->entry(f->arg);
     f->ended = true;
-    leaving(f, NULL);
+    to_resumer(f);
+    ASAN_LEAVING(f, NULL);
     TSAN_LEAVING(f);
-    fj__switch(&f->sp, f->resumer_sp);
+    (void)fj__switch(&f->sp, f->resumer_sp, false);
     __builtin_unreachable();
 }
+
+/* ---- the life of a fibre ---------------------------------------------------------------------------- */
 
 fj_code fj__fibre_init(fj__fibre *f, size_t stack, void (*entry)(void *arg), void *arg, fj_error **err)
 {
@@ -111,44 +157,6 @@ void fj__fibre_fini(fj__fibre *f)
     __tsan_destroy_fiber(f->tsan);
 #endif
     fj__stack_put(&f->stack);
-}
-
-bool fj__fibre_resume(fj__fibre *f)
-{
-    void *to = f->sp, *fake = NULL;
-
-    if (here.errno_at == NULL)
-        first_here();
-    int my_errno = *here.errno_at;
-    fj__cxa my_cxa = *here.cxa_at;
-    *here.errno_at = f->saved_errno;
-    *here.cxa_at = f->cxa;
-    f->resumer = here.current;
-    here.current = f;
-    f->started = true;
-    f->sp = NULL;
-
-    resuming(f, &fake);
-    TSAN_RESUMING(f);
-    fj__switch(&f->resumer_sp, to);
-    resumed_returns(fake);
-
-    here.current = f->resumer;
-    f->saved_errno = *here.errno_at;
-    f->cxa = *here.cxa_at;
-    *here.errno_at = my_errno;
-    *here.cxa_at = my_cxa;
-    return !f->ended;
-}
-
-void fj__fibre_suspend(void)
-{
-    fj__fibre *f = here.current;
-
-    leaving(f, &f->asan_fake_stack);
-    TSAN_LEAVING(f);
-    fj__switch(&f->sp, f->resumer_sp);
-    entered(f);
 }
 
 __attribute__((noinline)) fj__fibre *fj__fibre_current(void)

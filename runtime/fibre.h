@@ -27,11 +27,11 @@ struct fj__fibre {
     void *arg;
     fj__fibre *resumer; /* the fibre it was resumed from, NULL: the thread itself */
     void *resumer_sp;
-    int saved_errno;
+    int saved_errno, resumer_errno;
     bool started, ended;
-    fj__cxa cxa;      /* while suspended */
-    const char *name; /* lends; for reports; the owner sets it after init */
-    void *asan_fake_stack, *tsan, *resumer_tsan;
+    fj__cxa cxa, resumer_cxa; /* while suspended */
+    const char *name;         /* lends; for reports; the owner sets it after init */
+    void *asan_fake_stack, *resumer_fake_stack, *tsan, *resumer_tsan;
     const void *resumer_bottom; /* the stack of who resumed it, for ASan */
     size_t resumer_size;
 };

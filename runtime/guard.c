@@ -10,6 +10,7 @@
 
 /* linux/mman.h of Linux 6.13; not yet in every libc. */
 #define GUARD_INSTALL 102
+#define NO_SUCH_ADVICE 9999
 
 static atomic_size_t splits; /* guards of this process that took mappings */
 static atomic_size_t pretended_limit;
@@ -66,9 +67,19 @@ static fj_code split(char *at, size_t size, fj_error **err)
     return code;
 }
 
+/* qemu-user answers success to advice it has never heard of: then success of ours would mean nothing. */
+static bool advice_is_honest(char *at, size_t size)
+{
+    static atomic_int known; /* 1 yes, 2 no */
+
+    if (atomic_load(&known) == 0)
+        atomic_store(&known, madvise(at, size, NO_SUCH_ADVICE) != 0 ? 1 : 2);
+    return atomic_load(&known) == 1;
+}
+
 fj_code fj__guard_set(char *at, size_t size, bool *ret_split, fj_error **err)
 {
-    bool old = atomic_load(&pretended);
+    bool old = atomic_load(&pretended) || !advice_is_honest(at, size);
 
     if (!old && madvise(at, size, GUARD_INSTALL) == 0) {
         *ret_split = false;

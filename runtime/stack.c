@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -284,4 +285,11 @@ void fj__stack_put(fj__stack *stack)
     c->idle = slot;
     if (++c->idle_count > HOT)
         trim_class(c, HOT / 2);
+}
+
+bool fj__stack_in_guard(const fj__stack *stack, const void *at)
+{
+    uintptr_t base = (uintptr_t)stack->base, where = (uintptr_t)at;
+
+    return where < base && where >= base - stack->slot->slab->guard;
 }

@@ -40,6 +40,9 @@ void fj__stack_put(fj__stack *stack);
 /** Give back to the system what idle stacks of this thread hold. */
 void fj__stack_trim(void);
 
+/** Whether an address lies in the guard below.  @thread any, async-signal-safe */
+bool fj__stack_in_guard(const fj__stack *stack, const void *at);
+
 /** Report an overflow by name: a handler for SIGSEGV and SIGBUS on a signal stack of the thread's own.  Faults elsewhere go on
  *  to the handler that was there before.  Once a thread that runs fibres; undone when the thread ends. */
 fj_code fj__stack_watch_overflow(fj_error **err);

@@ -16,8 +16,11 @@
 #endif
 
 #ifndef __ASSEMBLER__
-/** Leave this stack, whose continuation goes to *@p save, and go on at @p to, which such a call or fj__switch_frame() gave. */
-void fj__switch(void **save, void *to);
+#include <stdbool.h>
+
+/** Leave this stack, whose continuation goes to *@p save, and go on at @p to, which such a call or fj__switch_frame() gave.
+ *  @param answer what the call there returns   @return what the one that switches back says */
+bool fj__switch(void **save, void *to, bool answer);
 /** Prepare a fresh stack so that the first switch to it calls @p start, which must not return.
  *  @param base its lowest address   @param top the one above its highest   @return what to switch to */
 void *fj__switch_frame(char *base, char *top, void (*start)(void));

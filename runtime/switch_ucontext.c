@@ -2,17 +2,22 @@
 #include "runtime/switch.h"
 
 #ifdef FJ__SWITCH_UCONTEXT
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <ucontext.h>
 
+static _Thread_local bool answered;
+
 /* What is saved lies on the stack that is left; its address stands for it. */
-void fj__switch(void **save, void *to)
+bool fj__switch(void **save, void *to, bool answer)
 {
     ucontext_t here;
 
     *save = &here;
+    answered = answer;
     (void)swapcontext(&here, to);
+    return answered;
 }
 
 void *fj__switch_frame(char *base, char *top, void (*start)(void))
