@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <fjord/driver.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,6 +220,27 @@ START_TEST(without_memory_no_cast_is_taken_for_confirmed)
 }
 END_TEST
 
+static void *poll_once(void *rc)
+{
+    fj_incoming *in = NULL;
+    size_t n = 0;
+
+    *(fj_code *)rc = listener->ops->poll(listener, fj_in_ms(LONG_MS), 1, &in, &n, NULL);
+    return NULL;
+}
+
+START_TEST(a_poll_ends_when_the_transport_is_closed)
+{
+    pthread_t thread;
+    fj_code rc = FJ_OK;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, poll_once, &rc), 0);
+    driver->ops->close(driver);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(rc, FJ_CLOSED);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("amqp driver");
@@ -232,6 +254,7 @@ int main(void)
     tcase_add_test(c, a_message_lost_before_it_was_asked_for_comes_again);
     tcase_add_test(c, without_memory_a_cast_fails_and_is_not_sent_or_else_it_comes);
     tcase_add_test(c, without_memory_no_cast_is_taken_for_confirmed);
+    tcase_add_test(c, a_poll_ends_when_the_transport_is_closed);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
