@@ -162,7 +162,8 @@ static void ack(fj__replies *r)
     amqp_basic_ack_t m = { .delivery_tag = r->unacked, .multiple = true };
     fj__link *l = &r->domain->consuming;
 
-    if (r->unacked_n != 0 && l->state == FJ__LINK_OPEN)
+    if (r->unacked_n != 0 && l->state == FJ__LINK_OPEN &&
+        l->broken == NULL) /* broken: one of them was not kept */
         (void)fj__engine_method(l->engine, CHANNEL, AMQP_BASIC_ACK_METHOD, &m);
     r->unacked_n = 0;
 }
@@ -178,15 +179,15 @@ static void on_deliver(fj__replies *r, const fj__event *ev, fj_deadline now)
     fj__domain *d = r->domain;
     struct raw *raw = fj__alloc(sizeof *raw + ev->body_len);
 
+    if (raw == NULL) {
+        fj__link_break(&d->consuming, "out of memory: a reply could not be kept"); /* the broker has it still */
+        return;
+    }
     r->unacked = ev->tag;
     if (++r->unacked_n >= ACK_EVERY)
         ack(r);
     else if (r->ack_timer.place == 0)
         (void)fj__timer_set(&d->timers, &r->ack_timer, (fj_deadline){ now.ns + ACK_MS * 1000000LL });
-    if (raw == NULL) {
-        fj__domain_note(d, FJ_LOG_ERROR, fj__strdup("out of memory: a reply is lost"));
-        return;
-    }
     *raw = (struct raw){ .outcome = { .deliver = read_raw, .slow = d->urgent != 0 },
                          .domain = d,
                          .form = fj__body_form_of(ev->properties),
