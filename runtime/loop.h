@@ -44,7 +44,8 @@ void *fj__loop_kept(fj_loop *loop, const void *key);
  *  child, where no turn can run. */
 void fj__loop_set_ending(fj_loop *loop, void (*ending)(fj_loop *loop));
 
-/** Tests: who decides which of the @p n ready jobs is next.  NULL: the first. */
+/** Tests: who decides which of the @p n ready jobs is next; a turn is one job then, so that it is asked about all there
+ *  are, and timers come between any two.  NULL: nobody. */
 void fj__loop_set_chooser(fj_loop *loop, unsigned (*choose)(void *user, unsigned n), void *user);
 
 #endif

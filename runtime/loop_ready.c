@@ -28,15 +28,15 @@ void fj__loop_pull(fj_loop *loop, fj__job *job)
     job->queued = false;
 }
 
-/* Any of those up to the mark, if somebody chooses. */
+/* Any, if somebody chooses. */
 static fj__job *next_job(fj_loop *loop)
 {
     fj__job *job = loop->first;
-    unsigned n = 1;
+    unsigned n = 0;
 
     if (loop->choose == NULL)
         return job;
-    for (fj__job *j = job; j != loop->mark; j = j->next)
+    for (fj__job *j = job; j != NULL; j = j->next)
         n++;
     for (unsigned skip = loop->choose(loop->choose_user, n) % n; skip != 0; skip--)
         job = job->next;
@@ -55,7 +55,7 @@ bool fj__loop_run_ready(fj_loop *loop)
         job->run(job);
         fj__loop_leave(loop);
         loop->jobs++;
-        if (loop->mark != NULL && fj__loop_spent(loop))
+        if (loop->choose != NULL || (loop->mark != NULL && fj__loop_spent(loop)))
             break;
     }
     loop->mark = NULL;
