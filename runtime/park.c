@@ -164,6 +164,11 @@ static fj_timeout *next_timeout(const fj_task *task)
     return next;
 }
 
+bool fj__task_atomic(const fj_task *task)
+{
+    return task->atomics != 0;
+}
+
 bool fj__task_interrupted(const fj_task *task)
 {
     if (task->shields != 0)

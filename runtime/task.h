@@ -12,6 +12,8 @@ bool fj__task_outer(void);
 /** Make a parked task ready; remembered, once, when it is not parked.  The caller keeps it alive meanwhile.
  *  @thread any */
 void fj__task_wake(fj_task *task);
+/** Whether it is in an atomic section, where a park is refused, and reported. */
+bool fj__task_atomic(const fj_task *task);
 /** Whether another wait would be cut short at once. */
 bool fj__task_interrupted(const fj_task *task);
 

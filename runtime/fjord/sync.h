@@ -4,8 +4,10 @@
 /*
  * Locks and signals between tasks, asyncio's and eventlet's in one.  The same object serves tasks of any flavour, of any
  * loop, and plain threads: a task suspends, a plain thread blocks, and on a loop's thread outside a task what would have
- * to wait answers FJ_WRONG_CONTEXT.  Waiting is in order of arrival.  What was granted to a waiter that has been
- * cancelled goes to the next.  Free an object only when nobody uses it.
+ * to wait answers FJ_WRONG_CONTEXT.  Waiting is in order of arrival, and nobody gets in between.  What was granted to a
+ * waiter that has been cancelled, or ran out of time, goes to the next.  What need not wait is never cut short.
+ * Free an object only when nobody uses it; the functions that free accept NULL and answer NULL.  Only those that make
+ * objects can fail for want of memory.
  */
 #include <fjord/base.h>
 #include <fjord/clock.h>
@@ -17,7 +19,7 @@ FJ_BEGIN_DECLS
 
 typedef struct fj_mutex fj_mutex;
 enum { FJ_MUTEX_RECURSIVE = 1 };
-/** @param name lends for ever, for reports; may be NULL   @errors NOMEM */
+/** @param name lends for ever; fj_task_waits_for() shows it; NULL: "mutex" (of other objects, their kind)   @errors NOMEM */
 FJ_API FJ_MUST_USE fj_code fj_mutex_new(const char *name, unsigned flags, fj_mutex **ret);
 FJ_API fj_mutex *fj_mutex_free(fj_mutex *m);
 /** @return OK; TIMEOUT; CANCELLED; STATE when its owner locks it again and it is not recursive */
@@ -35,7 +37,7 @@ FJ_API fj_condition *fj_condition_free(fj_condition *c);
 /** Release @p m, wait to be notified, lock @p m again: it is locked on return, whatever is answered (the locking is not
  *  cut short).  @return OK; TIMEOUT; CANCELLED; STATE unless the caller owns @p m */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_condition_wait(fj_condition *c, fj_mutex *m, fj_deadline by);
-/** Wait until @p ready(user) says true. */
+/** Wait until @p ready(user), called with @p m locked, says true.  @return as fj_condition_wait() */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_condition_wait_for(fj_condition *c, fj_mutex *m,
                                                               bool (*ready)(void *user), void *user,
                                                               fj_deadline by);
@@ -46,7 +48,8 @@ FJ_API void fj_condition_notify_all(fj_condition *c);
 /* ---- semaphore ------------------------------------------------------------------------------------ */
 
 typedef struct fj_semaphore fj_semaphore;
-/** @param bound  a release beyond it is refused (BoundedSemaphore); 0: none */
+/** @param bound  a release beyond it is refused (BoundedSemaphore); 0: none
+ *  @errors BAD_VALUE when @p value is beyond it, NOMEM */
 FJ_API FJ_MUST_USE fj_code fj_semaphore_new(const char *name, unsigned value, unsigned bound,
                                             fj_semaphore **ret);
 FJ_API fj_semaphore *fj_semaphore_free(fj_semaphore *s);
