@@ -98,6 +98,8 @@ fj_loop *fj_loop_free(fj_loop *loop)
         loop->ending(loop);
     drop_kept(loop);
     loop->closing = true;
+    fj__signals_drop(loop);
+    fj__children_drop(loop);
     (void)fj__inbox_read(&loop->inbox); /* letters free what they carry */
     fj__handles_drop(loop);
     fj__fds_drop(loop);

@@ -48,6 +48,8 @@ void fj__loop_begin(fj_loop *loop, const char *name)
 {
     loop->busy_name = name;
     loop->busy_since = fj__clock_real_ns();
+    if (loop->watchdog != NULL)
+        fj__watchdog_begin(loop->watchdog, name, loop->busy_since);
 }
 
 void fj__loop_end(fj_loop *loop)
@@ -55,6 +57,8 @@ void fj__loop_end(fj_loop *loop)
     int64_t took = fj__clock_real_ns() - loop->busy_since;
 
     loop->busy_since = 0;
+    if (loop->watchdog != NULL)
+        fj__watchdog_end(loop->watchdog);
     if (took >= atomic_load(&loop->slow_ns))
         fj__log(FJ_LOG_WARNING, "loop", "%s took %.3f seconds",
                 loop->busy_name != NULL ? loop->busy_name : "a call-back", (double)took * 1e-9);
@@ -62,5 +66,23 @@ void fj__loop_end(fj_loop *loop)
 
 void fj_loop_set_debug(fj_loop *loop, bool on)
 {
+    fj_error *error = NULL;
+
+    if (on == fj_loop_debug(loop))
+        return;
     atomic_store(&loop->debug, on);
+    if (!on) {
+        loop->busy_since = 0;
+        if (loop->watchdog != NULL && fj_loop_is_running(loop))
+            fj__watchdog_unwatch(loop->watchdog);
+        fj__watchdog_free(loop->watchdog);
+        loop->watchdog = NULL;
+        return;
+    }
+    /* Without a watchdog the rest of debug mode goes on. */
+    if (fj__watchdog_new(&loop->slow_ns, &loop->watchdog, &error) != FJ_OK)
+        fj__loop_trouble(loop, "debug mode has no watchdog", error);
+    else if (fj_loop_is_running(loop))
+        fj__watchdog_watch(loop->watchdog);
+    fj_error_free(error);
 }

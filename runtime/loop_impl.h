@@ -5,6 +5,7 @@
 #include "runtime/clock.h"
 #include "runtime/loop.h"
 #include "runtime/sync.h"
+#include "runtime/watchdog.h"
 
 #include <ev.h>
 
@@ -39,13 +40,15 @@ struct fj_loop {
     struct fj__fd_pair *fds;
     size_t fds_capacity;
     struct fj__attached *sources;
+    struct fj__child *children;
     struct fj__kept *kept;
     void (*ending)(fj_loop *loop);
     unsigned (*choose)(void *user, unsigned n);
     void *choose_user;
     fj_loop_trouble_fn trouble;
     void *trouble_user;
-    const char *busy_name; /* what runs now, and since when */
+    fj__watchdog *watchdog; /* in debug mode */
+    const char *busy_name;  /* what runs now, and since when */
     int64_t busy_since;
     _Atomic int64_t slow_ns;
     atomic_uint owner; /* the thread that runs it, or would; see fj__loop_here() */
@@ -79,6 +82,8 @@ bool fj__loop_spent(const fj_loop *loop);
 void fj__handles_drop(fj_loop *loop);
 void fj__fds_drop(fj_loop *loop);
 void fj__sources_drop(fj_loop *loop);
+void fj__signals_drop(fj_loop *loop);
+void fj__children_drop(fj_loop *loop);
 
 /* ---- loop_sources.c ---- */
 /** Ask each and mirror the answers in libev.  @return the first time one wants to be pumped */

@@ -106,6 +106,8 @@ static fj_code enter(fj_loop *loop, fj_loop **outer, fj_error **err)
     loop->looked = fj__clock_real_ns();
     atomic_store(&loop->owner, fj__loop_thread());
     *outer = fj__loop_set_running(loop);
+    if (loop->watchdog != NULL)
+        fj__watchdog_watch(loop->watchdog);
     return FJ_OK;
 }
 
@@ -115,6 +117,8 @@ static fj_code leave(fj_loop *loop, fj_loop *outer, fj_error **err)
     loop->running = false;
     if (!fj__loop_ours(loop))
         return fj_fail(err, FJ_FORKED, "the process was forked while the loop ran, and this is the child");
+    if (loop->watchdog != NULL)
+        fj__watchdog_unwatch(loop->watchdog);
     return FJ_OK;
 }
 
