@@ -8,6 +8,9 @@
 
 static const fj_deadline at_once = { 0 };
 
+/* When a turn may sleep: one of a run also when it has done something, for the next would sleep anyway. */
+enum sleeping { NEVER, IF_IDLE, ALWAYS };
+
 /* ---- sleeping ---- */
 
 static void set_alarm(fj_loop *loop, fj_deadline due)
@@ -77,8 +80,8 @@ static bool run_timers(fj_loop *loop)
     return true;
 }
 
-/* @param once what was done already is enough: then there is no sleep   @return whether anything was done */
-static bool turn(fj_loop *loop, bool wait, bool once, fj_deadline by)
+/* @return whether anything was done */
+static bool turn(fj_loop *loop, enum sleeping when, fj_deadline by)
 {
     bool did = fj__inbox_read(&loop->inbox);
 
@@ -88,7 +91,7 @@ static bool turn(fj_loop *loop, bool wait, bool once, fj_deadline by)
         return true; /* a job forked, and this is the child: the descriptors are the parent's */
     if (loop->first != NULL && !fj__loop_spent(loop))
         return true; /* a look costs as much as several jobs */
-    return look(loop, wait && !(once && did), by) || did;
+    return look(loop, when == ALWAYS || (when == IF_IDLE && !did), by) || did;
 }
 
 /* ---- who turns it ---- */
@@ -130,7 +133,7 @@ fj_code fj_loop_run_forever(fj_loop *loop, fj_error **err)
     if (code != FJ_OK)
         return code;
     do
-        (void)turn(loop, true, false, fj_never());
+        (void)turn(loop, ALWAYS, fj_never());
     while (fj__loop_ours(loop) && !atomic_exchange(&loop->stopping, false));
     return leave(loop, outer, err);
 }
@@ -176,7 +179,7 @@ static fj_code run_until(fj_loop *loop, fj_future *future, fj_error **err)
         return fj_fail(err, FJ_NOMEM, "no memory to wait for a future");
     }
     while (fj__loop_ours(loop) && !stopped && !fj_future_done(future)) {
-        (void)turn(loop, true, false, fj_never());
+        (void)turn(loop, ALWAYS, fj_never());
         stopped = atomic_exchange(&loop->stopping, false);
     }
     until_unref(until, true);
@@ -213,7 +216,7 @@ fj_code fj_loop_turn(fj_loop *loop, fj_deadline by, fj_error **err)
         return code;
     for (bool last = false; !did && !last;) {
         last = fj_passed(by); /* what is due at that very time is still done */
-        did = turn(loop, !last, true, by);
+        did = turn(loop, last ? NEVER : IF_IDLE, by);
     }
     code = leave(loop, outer, err);
     if (code == FJ_OK && !did)
@@ -283,6 +286,6 @@ void fj_loop_dispatch(fj_loop *loop)
     if (enter(loop, &outer, NULL) != FJ_OK)
         return;
     (void)fj__inbox_awake(&loop->inbox);
-    (void)turn(loop, false, false, at_once);
+    (void)turn(loop, NEVER, at_once);
     (void)leave(loop, outer, NULL);
 }
