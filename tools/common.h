@@ -93,5 +93,7 @@ int tool_args(const tool_opts *o, int first, json_t **ret);
  *  @errors RAISED (RuntimeError) with its standard error as the text when it failed or was
  *          killed, BAD_JSON for other output, SYSTEM, NOMEM   @blocks until it ends, or @p limit */
 fj_code tool_exec(const char *program, const json_t *input, fj_deadline limit, json_t **ret, fj_error **err);
+/** Kill the programs that run, and each that is started from now on.  @thread any */
+void tool_exec_end(void);
 
 #endif

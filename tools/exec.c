@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -21,7 +22,8 @@ extern char **environ;
 
 enum { IN, OUT, ERR, PID, FDS };
 
-typedef struct {
+typedef struct child {
+    struct child *next; /* in `running` */
     const char *input;
     size_t input_n, input_done;
     fj__buf out, err;
@@ -29,6 +31,42 @@ typedef struct {
     pid_t pid;
     bool too_big, expired;
 } child;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static child *running; /* those that have not been waited for, so that their numbers are theirs */
+static bool over;
+
+/* From here on tool_exec_end() reaches it. */
+static void enlist(child *c)
+{
+    (void)pthread_mutex_lock(&lock);
+    c->next = running;
+    running = c;
+    if (over)
+        kill(-c->pid, SIGKILL);
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static void delist(child *c)
+{
+    (void)pthread_mutex_lock(&lock);
+    for (child **at = &running; *at != NULL; at = &(*at)->next) {
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
+    }
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void tool_exec_end(void)
+{
+    (void)pthread_mutex_lock(&lock);
+    over = true;
+    for (child *c = running; c != NULL; c = c->next)
+        kill(-c->pid, SIGKILL);
+    (void)pthread_mutex_unlock(&lock);
+}
 
 static void close_fd(int *fd)
 {
@@ -82,6 +120,7 @@ static fj_code start(child *c, const char *program, fj_error **err)
         close_fd(&ends[i]);
     if (rc != 0)
         return fj_fail(err, FJ_SYSTEM, "sh cannot be started: %s", strerror(rc));
+    enlist(c);
     c->fds[PID] = (int)syscall(SYS_pidfd_open, c->pid, 0); /* -1 on an old kernel: then end of file decides */
     return FJ_OK;
 }
@@ -162,6 +201,7 @@ static int finish(child *c, bool kill_it)
         close_fd(&c->fds[i]);
     if (kill_it)
         kill(-c->pid, SIGKILL);
+    delist(c);
     while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
         continue;
     return status;

@@ -108,6 +108,9 @@ static fj_code serve(tool_opts *o, const char *server_name, fj_error **err)
                                : fj_server_add(server, &endpoint, &data, err);
     if (rc == FJ_OK)
         rc = serve_until_told(o, server, &target, err);
+    if (rc == FJ_TIMEOUT && o->module != NULL)
+        return rc; /* a method is left behind, and its code and what it uses with it, until the process ends */
+    tool_exec_end();
     fj_server_free(server);
     fj_transport_free(transport);
     return rc;

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -191,6 +192,24 @@ def serves(suite):
     with suite.case("tool: a program that writes no JSON fails the call"):
         with serving("it-exec", "--server", "one", "--exec", "echo hello"):
             peer.call("it-exec", "m").expect_failure("ValueError", "output")
+    with suite.case("tool: serve ends at a second signal, and its programs with it"):
+        mark = os.path.join(BUILD, "interop", f"pid-{os.getpid()}")
+        os.mkfifo(mark)
+        p = subprocess.Popen([FJORD, "serve", "it-exec", "--server", "two", "--url", URL,
+                              "--exec", f"echo $$ >'{mark}'; exec sleep 1000"],
+                             stderr=subprocess.PIPE, text=True)
+        same("ready" in p.stderr.readline(), True)
+        expect(fjord("cast", "it-exec.two", "m"), 0)
+        with open(mark, encoding="utf-8") as f:
+            watch = os.pidfd_open(int(f.read()))
+        p.send_signal(signal.SIGTERM)
+        p.send_signal(signal.SIGINT)
+        text = p.communicate(timeout=20)[1]
+        same(p.returncode, 3, text)
+        same("still running" in text, True, text)
+        same(select.select([watch], [], [], 10)[0], [watch], "the program has ended")
+        os.close(watch)
+        os.unlink(mark)
     with suite.case("tool: a program that does not end is killed after --timeout"):
         with serving("it-exec", "--server", "one", "--timeout", "1", "--exec", "sleep 60"):
             began = time.monotonic()
