@@ -35,7 +35,7 @@ struct fj_loop {
     ev_io bell;       /* the inbox's eventfd */
     ev_timer alarm;   /* the end of a sleep */
     int64_t alarm_at; /* what it is set to */
-    int64_t looked;   /* when descriptors were last looked at, or the run began, in real nanoseconds */
+    int64_t looked;   /* when descriptors were last looked at, or the run began */
     unsigned jobs;    /* and how many jobs have run since */
     struct fj__fd_pair *fds;
     size_t fds_capacity;
