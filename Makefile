@@ -9,6 +9,9 @@
 ifeq ($(origin CC),default)
 CC      := gcc
 endif
+ifeq ($(origin CXX),default)
+CXX     := $(if $(findstring clang,$(CC)),clang++,g++)
+endif
 CFLAGS  ?= -O2 -g
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
@@ -127,6 +130,11 @@ $(BUILD)/obj/%.o: %.S $(BUILD)/flags
 	$(call say,AS,$<)
 	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c $< -o $@
 
+$(BUILD)/obj/%.o: %.cc $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) -std=c++17 -Wall -Wextra -Werror -pthread $(SANFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
 $(STATIC): $(call objects,$(LIB_SRC)) $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(call say,AR,$@)
@@ -158,13 +166,14 @@ $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 	$(Q)$(CC) $(ALLLDFLAGS) $^ $(BENCH_LIBS) $(LIBS) -o $@
 $(BUILD)/bench/switch: BENCH_LIBS := -lboost_context
 
+# A test NAME_test.c may have a half in C++, NAME_cxx.cc.
 define test_rule
-$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(SUPPORT)) $(STATIC)
+$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT)) $(STATIC)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(CC) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) -o $$@
+	$$(Q)$$(CC) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) $(if $(2),-lstdc++) -o $$@
 endef
-$(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
+$(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx.cc)))))
 
 # What is the machine's own of fibres, for another machine: static, and with no library but libc (of jansson only the
 # header is read, which is the same everywhere).

@@ -8,10 +8,15 @@
 #include <fenv.h>
 #include <stdlib.h>
 
+#ifdef FJ__VALGRIND
+#define ON_VALGRIND RUNNING_ON_VALGRIND
+#else
+#define ON_VALGRIND 0
+#endif
 #ifdef FJ__TSAN
 #define MANY 2000 /* TSan has room for some 8000 stacks */
 #else
-#define MANY 10000
+#define MANY (ON_VALGRIND ? 500 : 10000) /* valgrind looks through all stacks at each switch */
 #endif
 
 /* What a test's fibre and the test know of each other. */
@@ -146,7 +151,7 @@ START_TEST(each_fibre_has_its_own_rounding)
     ck_assert_int_eq(fj__fibre_init(&s.fibre, FJ__STACK_MIN, rounds_up, &s, NULL), FJ_OK);
     ck_assert(fj__fibre_resume(&s.fibre));
     ck_assert_int_eq(fegetround(), FE_DOWNWARD);
-    ck_assert(divides_downward());
+    ck_assert(ON_VALGRIND || divides_downward()); /* valgrind always rounds to nearest */
     ck_assert(!fj__fibre_resume(&s.fibre));
     ck_assert_int_eq(fegetround(), FE_DOWNWARD);
     (void)fesetround(FE_TONEAREST);
