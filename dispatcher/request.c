@@ -3,26 +3,26 @@
 
 #include "base/alloc.h"
 #include "dispatcher/failure.h"
+#include "runtime/local.h"
 #include "runtime/sync.h"
-
-static _Thread_local fj_request *current;
 
 fj_request *fj_request_current(void)
 {
-    return current;
+    return *fj__local(FJ__LOCAL_REQUEST);
 }
 
 fj_request *fj__request_swap(fj_request *req)
 {
-    fj_request *before = current;
+    void **current = fj__local(FJ__LOCAL_REQUEST);
+    fj_request *before = *current;
 
-    current = req;
+    *current = req;
     return before;
 }
 
 bool fj__dispatcher_here(const fj_dispatcher *d)
 {
-    for (const fj_request *req = current; req != NULL; req = req->outer) {
+    for (const fj_request *req = fj_request_current(); req != NULL; req = req->outer) {
         if (req->dispatcher == d)
             return true;
     }

@@ -4,11 +4,9 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "dispatcher/request.h"
+#include "runtime/local.h"
 
 #include <stdio.h>
-
-/* The slots whose job runs on this thread. */
-static _Thread_local const fj__slots *job_of;
 
 static void lock(fj__slots *s)
 {
@@ -220,10 +218,10 @@ void fj__slots_run(fj__slot *slot, fj_executor *x)
     fj_request *left = NULL;
 
     if (slot->job != NULL) {
-        const fj__slots *before = job_of;
-        job_of = s;
+        void *before = *fj__local(FJ__LOCAL_SLOTS);
+        *fj__local(FJ__LOCAL_SLOTS) = s;
         slot->job(slot->job_user);
-        job_of = before;
+        *fj__local(FJ__LOCAL_SLOTS) = before;
         fj__slots_give(slot);
         return;
     }
@@ -248,7 +246,7 @@ void fj__slots_drop(fj__slot *slot, fj_error *failure)
 
 bool fj__slots_inside(const fj__slots *s)
 {
-    return job_of == s || (s->dispatcher != NULL && fj__dispatcher_here(s->dispatcher));
+    return *fj__local(FJ__LOCAL_SLOTS) == s || (s->dispatcher != NULL && fj__dispatcher_here(s->dispatcher));
 }
 
 /* ---- the end ----------------------------------------------------------------------------------- */

@@ -12,6 +12,8 @@
 /* How much of the ready queue runs before descriptors are looked at again. */
 #define FJ__LOOP_JOBS 128
 #define FJ__LOOP_JOBS_NS 1000000
+/* And how many run between two looks at the clock. */
+#define FJ__LOOP_CLOCK_JOBS 4
 /* How often sources are asked again within one turn because one wants to be pumped at once. */
 #define FJ__LOOP_ROUNDS 16
 

@@ -55,7 +55,10 @@ bool fj__loop_run_ready(fj_loop *loop)
         job->run(job);
         fj__loop_leave(loop);
         loop->jobs++;
-        if (loop->choose != NULL || (loop->mark != NULL && fj__loop_spent(loop)))
+        /* The clock costs as much as a small job. */
+        bool look = loop->mark != NULL && loop->jobs % FJ__LOOP_CLOCK_JOBS == 0;
+        if (loop->choose != NULL || (look && fj__loop_spent(loop)))
+            break;
             break;
     }
     loop->mark = NULL;

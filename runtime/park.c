@@ -53,6 +53,10 @@ void fj__task_release(fj_task *task)
 
 void fj__task_close(fj_task *task)
 {
+    /* Without another reference nobody can come any more: who wakes a waiter without one came before it was woken. */
+    if (atomic_load_explicit(&task->future.refs, memory_order_acquire) == 1 &&
+        atomic_load_explicit(&task->gate, memory_order_acquire) == 0)
+        return;
     if (atomic_fetch_or_explicit(&task->gate, 1, memory_order_acq_rel) == 0)
         return;
     while (atomic_load_explicit(&task->gate, memory_order_acquire) != 1)

@@ -20,10 +20,10 @@ static void free_task(fj_future *f)
     if (f->error != NULL && !atomic_load_explicit(&f->asked, memory_order_relaxed) &&
         fj_error_code(f->error) != FJ_CANCELLED) {
         char *what = fj__format("an error of task \"%s\" was never retrieved", task->name);
-        fj__tasks_trouble(task->home, what != NULL ? what : "an error of a task was never retrieved", f->error);
+        fj__tasks_trouble(task->told, what != NULL ? what : "an error of a task was never retrieved", f->error);
         fj__free(what);
     }
-    fj__tasks_unref(task->home);
+    fj__tasks_unref(task->told);
     fj__future_fini(f);
     fj__free(task);
 }
@@ -45,6 +45,8 @@ static void complete(fj_task *task)
     json_decref(result);
     if (error == NULL)
         (void)fj_fail(&error, task->code, "task \"%s\": %s", task->name, fj_code_text(task->code));
+    if (task->home != NULL)
+        task->told = fj__tasks_ref(task->home);
     (void)fj_future_reject(&task->future, error);
 }
 

@@ -13,7 +13,7 @@
 
 #include <fjord/await.h>
 
-/* The tasks of a loop.  It outlives the loop as long as there is a task of it, which may have something to report. */
+/* The tasks of a loop.  It outlives the loop as long as one has an error that may have to be reported. */
 typedef struct {
     atomic_uint refs;
     pthread_mutex_t lock;
@@ -38,7 +38,8 @@ struct fj_task {
     fj__letter letter; /* while it is posted it holds a reference */
     fj__fibre fibre;
     fj_loop *loop;
-    fj__tasks *home; /* NULL while posted */
+    fj__tasks *home; /* NULL while posted; the loop's: gone when the loop is */
+    fj__tasks *told; /* a reference, when it ended with an error: who hears of it if nobody asks */
     fj_task *next, *prev;
     fj_task_fn fn;
     void *user;
@@ -67,6 +68,7 @@ enum { FJ__TASK_PENDING = 1, FJ__TASK_KILLED = 2, FJ__TASK_CANCEL = 4 };
 /* ---- tasks.c ---- */
 /** Those of @p loop.  Lends.  NULL when memory ran out.  @thread the loop's */
 fj__tasks *fj__tasks_of(fj_loop *loop);
+fj__tasks *fj__tasks_ref(fj__tasks *tasks);
 void fj__tasks_unref(fj__tasks *tasks);
 void fj__tasks_add(fj__tasks *tasks, fj_task *task);
 void fj__tasks_remove(fj__tasks *tasks, fj_task *task);

@@ -6,6 +6,12 @@
 
 static const char key;
 
+fj__tasks *fj__tasks_ref(fj__tasks *ts)
+{
+    (void)atomic_fetch_add_explicit(&ts->refs, 1, memory_order_relaxed);
+    return ts;
+}
+
 void fj__tasks_unref(fj__tasks *ts)
 {
     if (ts == NULL || atomic_fetch_sub_explicit(&ts->refs, 1, memory_order_acq_rel) != 1)
@@ -66,7 +72,6 @@ fj__tasks *fj__tasks_of(fj_loop *loop)
 
 void fj__tasks_add(fj__tasks *ts, fj_task *task)
 {
-    (void)atomic_fetch_add_explicit(&ts->refs, 1, memory_order_relaxed);
     task->home = ts;
     task->prev = NULL;
     task->next = ts->first;

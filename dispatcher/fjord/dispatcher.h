@@ -66,7 +66,7 @@ FJ_API void fj_dispatcher_run(fj_dispatcher *d, fj_request *req, fj_invoke_fn in
 /** Instead of step two: fail the request with @p failure (takes) without running it.  @param req takes */
 FJ_API void fj_dispatcher_drop(fj_dispatcher *d, fj_request *req, fj_error *failure);
 
-/** The request whose method runs on this thread now, or NULL. */
+/** The request whose method runs in this task or, outside of tasks, on this thread now, or NULL. */
 FJ_API fj_request *fj_request_current(void);
 
 FJ_END_DECLS
