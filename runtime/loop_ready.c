@@ -59,7 +59,6 @@ bool fj__loop_run_ready(fj_loop *loop)
         bool look = loop->mark != NULL && loop->jobs % FJ__LOOP_CLOCK_JOBS == 0;
         if (loop->choose != NULL || (look && fj__loop_spent(loop)))
             break;
-            break;
     }
     loop->mark = NULL;
     return did;
