@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "in_task.h"
+
+#include <string.h>
+
+static char told[512];
+
+static fj_code run(void *user, json_t **ret, fj_error **err)
+{
+    void (*const *body)(void) = user;
+
+    (void)ret;
+    (void)err;
+    (*body)();
+    return FJ_OK;
+}
+
+void in_task(void (*body)(void))
+{
+    told[0] = '\0';
+    rt_begin();
+    rt_code(rt_run(run, &body), OK);
+    rt_end();
+}
+
+void note(const char *text)
+{
+    (void)strncat(told, text, sizeof told - strlen(told) - 1);
+}
+
+const char *notes(void)
+{
+    return told;
+}
+
+fj_code pause_ms(int64_t ms)
+{
+    return fj_sleep(fj_in_ms(ms));
+}
+
+fj_code sleeps(void *user, json_t **ret, fj_error **err)
+{
+    (void)ret;
+    (void)err;
+    fj_code code = pause_ms((int64_t)(uintptr_t)user);
+    note(code == FJ_OK ? "+" : "-");
+    return code;
+}
