@@ -31,6 +31,7 @@ bool fj__task_resume(fj_task *task)
 
     current = task;
     task->state = FJ__TASK_RUNNING;
+    task->turns++;
     bool more = fj__fibre_resume(&task->fibre);
     current = before;
     return more;
