@@ -75,6 +75,7 @@ BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 PEER_SRC  := $(wildcard tests/interop/*.c tests/fuzz/*_echo.c)
+GDB_SRC   := $(wildcard tests/gdb/*.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 MAN       := $(wildcard docs/man/*.[1-8])
@@ -88,9 +89,10 @@ EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
 BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 TESTS     := $(foreach t,$(TEST_SRC),$(BUILD)/tests/$(basename $(notdir $(t))))
 PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p))))
+GDB       := $(patsubst tests/%.c,$(BUILD)/%,$(GDB_SRC))
 MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(PEER_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(PEER_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -196,6 +198,11 @@ $(BUILD)/interop/$(basename $(notdir $(1))): $(call objects,$(1) tests/support/l
 endef
 $(foreach p,$(PEER_SRC),$(eval $(call peer_rule,$(p))))
 
+$(GDB): $(BUILD)/gdb/%: $(BUILD)/obj/tests/gdb/%.o $(STATIC)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
+
 $(MODULES): $(BUILD)/interop/%.so: $(BUILD)/obj/tests/interop/module/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -228,7 +235,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(PEERS) $(MODULES) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(PEERS) $(GDB) $(MODULES) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address
@@ -267,16 +274,19 @@ install: all ## install the library, its headers, the command, man pages and sam
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' fjord.pc.in \
 		>'$(D)$(LIBDIR)/pkgconfig/fjord.pc'
 	$(if $(TOOL),install -D -m 755 $(TOOL) '$(D)$(PREFIX)/bin/fjord')
+	install -D -m 644 scripts/gdb/fjord-gdb.py '$(D)$(PREFIX)/share/fjord/fjord-gdb.py'
+	install -D -m 644 scripts/gdb/fjord-gdb.py '$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'
 	$(foreach m,$(MAN),install -D -m 644 $(m) '$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))';)
 	$(foreach c,$(CONF),install -D -m 644 $(c) '$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))';)
 
 uninstall: ## remove what install put under PREFIX
 	rm -f $(foreach h,$(HEADERS),'$(D)$(PREFIX)/include/fjord/$(notdir $(h))')
 	rm -f '$(D)$(LIBDIR)/libfjord.a' '$(D)$(LIBDIR)/libfjord.so' '$(D)$(LIBDIR)/$(SONAME)' \
-		'$(D)$(LIBDIR)/$(notdir $(SHARED))' '$(D)$(LIBDIR)/pkgconfig/fjord.pc' '$(D)$(PREFIX)/bin/fjord'
+		'$(D)$(LIBDIR)/$(notdir $(SHARED))' '$(D)$(LIBDIR)/pkgconfig/fjord.pc' '$(D)$(PREFIX)/bin/fjord' '$(D)$(PREFIX)/share/fjord/fjord-gdb.py' \
+		'$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'
 	rm -f $(foreach m,$(MAN),'$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))')
 	rm -f $(foreach c,$(CONF),'$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))')
-	-rmdir '$(D)$(PREFIX)/include/fjord' '$(D)$(PREFIX)/share/doc/fjord' 2>/dev/null
+	-rmdir '$(D)$(PREFIX)/include/fjord' '$(D)$(PREFIX)/share/doc/fjord' '$(D)$(PREFIX)/share/fjord' 2>/dev/null
 
 clean: ## remove build/
 	rm -rf $(TOP)

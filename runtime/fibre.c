@@ -95,8 +95,13 @@ static inline bool resume(fj__fibre *f)
 #endif
 }
 
+/* Without its signal stack a thread's overflows are not told by name; it runs fibres all the same. */
 __attribute__((noinline)) static bool resume_first(fj__fibre *f)
 {
+    int kept = errno;
+
+    (void)fj__stack_watch_overflow(NULL);
+    errno = kept;
     here.errno_at = &errno;
     here.cxa_at = __cxa_get_globals != NULL ? __cxa_get_globals() : NULL;
     return resume(f);

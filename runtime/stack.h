@@ -44,7 +44,7 @@ void fj__stack_trim(void);
 bool fj__stack_in_guard(const fj__stack *stack, const void *at);
 
 /** Report an overflow by name: a handler for SIGSEGV and SIGBUS on a signal stack of the thread's own.  Faults elsewhere go on
- *  to the handler that was there before.  Once a thread that runs fibres; undone when the thread ends. */
+ *  to the handler that was there before.  The first fibre of a thread calls it; undone when the thread ends. */
 fj_code fj__stack_watch_overflow(fj_error **err);
 
 #endif
