@@ -23,8 +23,8 @@ static size_t max_map_count(void)
     if (limit != 0)
         return limit;
     FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
-    if (f == NULL || fscanf(f, "%zu", &limit) != 1) // NOLINT(cert-err34-c)
-        limit = SIZE_MAX;                           /* the system will say so itself */
+    if (f == NULL || fscanf(f, "%zu", &limit) != 1)
+        limit = SIZE_MAX; /* the system will say so itself */
     if (f != NULL)
         (void)fclose(f);
     return limit;

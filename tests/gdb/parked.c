@@ -52,7 +52,8 @@ int main(void)
     fj_loop *loop;
     int three = 3, five = 5;
 
-    fj__guard_pretend(true, 0); /* gdb's gcore gives up at guards by madvise(2), other than the kernel's dumps */
+    fj__guard_pretend(true,
+                      0); /* gdb's gcore gives up at guards by madvise(2), other than the kernel's dumps */
     if (fj_loop_new(&loop, NULL) != FJ_OK || spawn(loop, waiter, &three, "calc.add") != FJ_OK ||
         spawn(loop, waiter, &five, "calc.mul") != FJ_OK || spawn(loop, last, NULL, "the last") != FJ_OK)
         return EXIT_FAILURE;
