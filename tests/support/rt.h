@@ -26,6 +26,11 @@ fj_code rt_join(fj_task *task);
 /** Milliseconds on the fake clock since rt_begin(). */
 long rt_ms(void);
 
+/** The head of what a task does. */
+#define RT_TASK(name)                                                                             \
+    static fj_code name(__attribute__((unused)) void *user, __attribute__((unused)) json_t **ret, \
+                        __attribute__((unused)) fj_error **err)
+
 #define rt_code(expression, code) ck_assert_str_eq(fj_code_name(expression), #code)
 
 #endif
