@@ -36,9 +36,10 @@ struct fj_loop {
     fj__inbox inbox;
     ev_io bell;       /* the inbox's eventfd */
     ev_timer alarm;   /* the end of a sleep */
+    ev_periodic far;  /* never comes; see set_up() */
     int64_t alarm_at; /* what it is set to */
-    int64_t looked;   /* when descriptors were last looked at, or the run began */
-    unsigned jobs;    /* and how many jobs have run since */
+    int64_t began;    /* when the first job since the last look at descriptors had run; 0: not yet */
+    unsigned jobs;    /* how many jobs have run since that look */
     struct fj__fd_pair *fds;
     size_t fds_capacity;
     struct fj__attached *sources;
@@ -78,7 +79,7 @@ static inline bool fj__loop_ours(const fj_loop *loop)
 /** Run the jobs that are there, as far as the budget goes.  @return whether there were any */
 bool fj__loop_run_ready(fj_loop *loop);
 /** Whether it is time to look at descriptors again though jobs are ready. */
-bool fj__loop_spent(const fj_loop *loop);
+bool fj__loop_spent(fj_loop *loop);
 
 /* ---- what is dropped when a loop is freed ---- */
 void fj__handles_drop(fj_loop *loop);

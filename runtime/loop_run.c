@@ -62,7 +62,7 @@ static bool look(fj_loop *loop, bool wait, fj_deadline by)
         woken = sleep_until(loop, due);
     else
         ev_run(loop->ev, EVRUN_NOWAIT);
-    loop->looked = fj_now().ns;
+    loop->began = 0;
     loop->jobs = 0;
     loop->called = woken;
     ev_invoke_pending(loop->ev);
@@ -106,7 +106,7 @@ static fj_code enter(fj_loop *loop, fj_loop **outer, fj_error **err)
     if (fj_loop_running() != NULL)
         return fj_fail(err, FJ_STATE, "another loop runs on this thread");
     loop->running = true;
-    loop->looked = fj_now().ns;
+    loop->began = 0;
     atomic_store(&loop->owner, fj__loop_thread());
     *outer = fj__loop_set_running(loop);
     if (loop->watchdog != NULL)
