@@ -23,13 +23,6 @@ static void on_alarm(struct ev_loop *ev, ev_timer *alarm, int events)
     (void)events;
 }
 
-static void on_far(struct ev_loop *ev, ev_periodic *far, int events)
-{
-    (void)ev;
-    (void)far;
-    (void)events;
-}
-
 /* libev only gathers; loop_run.c says when the call-backs run. */
 static void hold(struct ev_loop *ev)
 {
@@ -48,9 +41,6 @@ static fj_code set_up(fj_loop *loop, fj_error **err)
     ev_io_init(&loop->bell, on_bell, loop->inbox.fd, EV_READ);
     ev_io_start(loop->ev, &loop->bell);
     ev_timer_init(&loop->alarm, on_alarm, 0., 0.);
-    /* libev wakes up once a minute to compare the clocks, unless it has a reason to hear of a changed one from the kernel. */
-    ev_periodic_init(&loop->far, on_far, 1e15, 0., NULL);
-    ev_periodic_start(loop->ev, &loop->far);
     return FJ_OK;
 }
 

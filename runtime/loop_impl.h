@@ -36,7 +36,6 @@ struct fj_loop {
     fj__inbox inbox;
     ev_io bell;       /* the inbox's eventfd */
     ev_timer alarm;   /* the end of a sleep */
-    ev_periodic far;  /* never comes; see set_up() */
     int64_t alarm_at; /* what it is set to */
     int64_t began;    /* when the first job since the last look at descriptors had run; 0: not yet */
     unsigned jobs;    /* how many jobs have run since that look */

@@ -13,8 +13,14 @@ enum sleeping { NEVER, IF_IDLE, ALWAYS };
 
 /* ---- sleeping ---- */
 
+/* With no deadline libev sleeps a minute at most, so as to compare the clocks, unless it is told to collect timeouts for longer.
+ * In milliseconds, as an int, this is INT_MIN or INT_MAX as the processor converts what does not fit: for ever, or 24 days.
+ * For ever also spares the kernel a timer, which costs a wake-up as much as half a system call. */
+#define LONGEST 2147483.648
+
 static void set_alarm(fj_loop *loop, fj_deadline due)
 {
+    ev_set_timeout_collect_interval(loop->ev, fj_is_never(due) ? LONGEST : 0.);
     if (fj_is_never(due)) {
         ev_timer_stop(loop->ev, &loop->alarm);
         return;

@@ -190,7 +190,9 @@ static void play(fj__letter *letter)
 {
     struct player *p = (struct player *)(void *)((char *)letter - offsetof(struct player, letter));
 
-    if (p->left == 0 || --p->left == 0)
+    if (p->left == 0)
+        return; /* the answer to its last */
+    if (--p->left == 0)
         fj_loop_stop(p->loop);
     (void)fj__loop_post(p->other->loop, &p->other->letter);
 }
