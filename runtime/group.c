@@ -8,7 +8,6 @@
 #include "base/alloc.h"
 #include "runtime/future_impl.h"
 #include "runtime/member.h"
-#include "runtime/task.h"
 
 struct fj_task_group {
     fj__members members;
@@ -107,12 +106,9 @@ fj_code fj_task_group_spawn(fj_task_group *group, fj_task_fn fn, void *user, con
 static fj_code wait_well(fj_task_group *group, fj_deadline by)
 {
     fj_code code = FJ_OK;
-    bool granted;
 
     while (code == FJ_OK && group->members.first != NULL && group->error == NULL)
-        code = fj__member_wait(&group->waiting, "task group", NULL, by, &granted);
-    if (code == FJ_TIMEOUT && group->members.first == NULL && !fj__task_outer())
-        return FJ_OK; /* just in time */
+        code = fj__member_wait(&group->waiting, "task group", NULL, by);
     return code;
 }
 
@@ -120,11 +116,10 @@ static fj_code wait_well(fj_task_group *group, fj_deadline by)
 static void wait_ends(fj_task_group *group)
 {
     fj_code code = FJ_OK;
-    bool granted;
 
     fj_shield_begin();
     while (code == FJ_OK && group->members.first != NULL)
-        code = fj__member_wait(&group->waiting, "cancelled task group", NULL, fj_never(), &granted);
+        code = fj__member_wait(&group->waiting, "cancelled task group", NULL, fj_never());
     fj_shield_end();
 }
 

@@ -97,12 +97,11 @@ bool fj__member_runs(const fj__members *list)
     return m != NULL;
 }
 
-fj_code fj__member_wait(fj__waiters *line, const char *what, void *user, fj_deadline by, bool *ret_granted)
+fj_code fj__member_wait(fj__waiters *line, const char *what, void *user, fj_deadline by)
 {
     fj__waiter w;
     fj_code code = fj__waiter_init(&w, what);
 
-    *ret_granted = false;
     if (code != FJ_OK || w.task == NULL)
         return FJ_WRONG_CONTEXT;
     w.user = user;
@@ -110,8 +109,6 @@ fj_code fj__member_wait(fj__waiters *line, const char *what, void *user, fj_dead
     code = fj__waiter_wait(&w, by);
     if (fj__waiters_has(line, &w))
         fj__waiters_remove(line, &w);
-    else
-        *ret_granted = true;
     return code;
 }
 

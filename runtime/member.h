@@ -35,10 +35,10 @@ void fj__member_leave(fj__members *list, fj__member *member);
 /** Whether the running task is one of them. */
 bool fj__member_runs(const fj__members *list);
 
-/** Stand in @p line until somebody takes the waiter out and wakes it.
- *  @param what, user lend   @param ret_granted whether that was done, whatever is answered
+/** Stand in @p line until somebody takes the waiter out and wakes it.  Who was woken is told OK, whatever else happened
+ *  by then: with one thread nothing comes between.   @param what, user lend
  *  @return OK; TIMEOUT, CANCELLED; WRONG_CONTEXT outside a task */
-fj_code fj__member_wait(fj__waiters *line, const char *what, void *user, fj_deadline by, bool *ret_granted);
+fj_code fj__member_wait(fj__waiters *line, const char *what, void *user, fj_deadline by);
 /** Take out and wake the first, or all.  @return whether there was one */
 bool fj__member_wake(fj__waiters *line);
 void fj__member_wake_all(fj__waiters *line);

@@ -272,9 +272,11 @@ void fj__pool_stop(void)
     unlock();
 }
 
-unsigned fj__pool_threads(void)
+unsigned fj__pool_threads(unsigned *ret_busy)
 {
     lock();
+    if (ret_busy != NULL)
+        *ret_busy = pool.busy;
     unsigned n = pool.threads;
     unlock();
     return n;

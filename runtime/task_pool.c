@@ -85,16 +85,10 @@ static void on_ended(fj__member *m)
 
 static fj_code take_place(fj_task_pool *pool, fj_deadline by)
 {
-    bool granted;
-
-    if (pool->running < pool->size) {
-        pool->running++;
-        return FJ_OK;
-    }
-    fj_code code = fj__member_wait(&pool->for_place, "task pool", NULL, by, &granted);
-    if (code != FJ_OK && granted)
-        give_place(pool);
-    return code;
+    if (pool->running >= pool->size)
+        return fj__member_wait(&pool->for_place, "task pool", NULL, by);
+    pool->running++;
+    return FJ_OK;
 }
 
 /* With a place, which is given back on failure. */
@@ -112,8 +106,7 @@ static fj_code begin(fj_task_pool *pool, fj_task_fn fn, void *user, fj__member *
 static fj_code stand_back(fj_task_pool *pool, fj__member *m, fj_error **err)
 {
     fj_task *task = fj_task_ref(m->task);
-    bool ended;
-    fj_code code = fj__member_wait(&pool->for_end, "task of a full pool", m, fj_never(), &ended);
+    fj_code code = fj__member_wait(&pool->for_end, "task of a full pool", m, fj_never());
 
     if (code != FJ_OK) {
         (void)fj_task_cancel(task);
@@ -158,7 +151,6 @@ unsigned fj_task_pool_running(const fj_task_pool *pool)
 
 fj_code fj_task_pool_wait(fj_task_pool *pool, fj_deadline by)
 {
-    bool granted = false;
     fj_code code = FJ_OK;
 
     if (fj_task_current() == NULL)
@@ -166,6 +158,6 @@ fj_code fj_task_pool_wait(fj_task_pool *pool, fj_deadline by)
     if (fj__member_runs(&pool->members))
         return FJ_STATE;
     while (code == FJ_OK && pool->running != 0)
-        code = fj__member_wait(&pool->for_none, "task pool", NULL, by, &granted);
+        code = fj__member_wait(&pool->for_none, "task pool", NULL, by);
     return code;
 }

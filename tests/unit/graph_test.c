@@ -265,6 +265,34 @@ START_TEST(the_first_error_cancels_the_rest_and_says_whose_it_is)
 }
 END_TEST
 
+static fj_code ends_well_all_the_same(void *user, json_t **ret, fj_error **err)
+{
+    (void)user;
+    (void)ret;
+    (void)err;
+    note(pause_ms(100) == FJ_CANCELLED ? "ignored" : "?");
+    return FJ_OK;
+}
+
+static void not_begun(void)
+{
+    struct job a = { "a", 10, FJ_BUSY }, b = { "b", 1, 0 };
+    fj_task_node *stubborn = NULL;
+
+    (void)node(&a);
+    ck_assert_int_eq(fj_task_graph_add(graph, "stubborn", ends_well_all_the_same, NULL, &stubborn), FJ_OK);
+    needs(node(&b), stubborn);
+    rt_code(run_graph(false, fj_never()), BUSY);
+    ck_assert_str_eq(notes(), "aa!ignored");
+    ck_assert_uint_eq(rt_troubles, 0);
+}
+
+START_TEST(after_an_error_nothing_begins_even_if_what_it_needs_ends_well)
+{
+    in_task(not_begun);
+}
+END_TEST
+
 static void collected(void)
 {
     struct job a = { "a", 10, FJ_BUSY }, b = { "b", 20, 0 }, c = { "c", 1, 0 }, d = { "d", 5, FJ_REFUSED },
@@ -283,6 +311,11 @@ static void collected(void)
     a.code = FJ_OK;
     rt_code(fj_task_graph_run(graph, true, fj_never(), &err), REFUSED);
     ck_assert_str_eq(fj_error_text(err), "1 of 5 tasks failed: d: no good");
+    err = fj_error_free(err);
+
+    a.code = FJ_BUSY;
+    rt_code(fj_task_graph_run(graph, true, fj_never(), &err), BUSY);
+    ck_assert_str_eq(fj_error_text(err), "2 of 5 tasks failed: a: no good; d: no good; 1 did not begin");
     fj_error_free(err);
 }
 
@@ -358,6 +391,27 @@ static void deadline(void)
 START_TEST(at_the_deadline_what_runs_is_cancelled_and_nothing_more_begins)
 {
     in_task(deadline);
+}
+END_TEST
+
+static fj_code cleans_up_badly(void *user, json_t **ret, fj_error **err)
+{
+    (void)user;
+    (void)ret;
+    return pause_ms(100) == FJ_OK ? FJ_OK : fj_fail(err, FJ_BUSY, "cleaning failed");
+}
+
+static void late_error(void)
+{
+    ck_assert_int_eq(fj_task_graph_add(graph, "late", cleans_up_badly, NULL, NULL), FJ_OK);
+    rt_code(run_graph(true, fj_in_ms(50)), TIMEOUT);
+    ck_assert_uint_eq(rt_troubles, 1);
+    ck_assert_ptr_nonnull(strstr(rt_trouble, "cleaning failed"));
+}
+
+START_TEST(an_error_of_a_task_that_was_cut_short_is_reported)
+{
+    in_task(late_error);
 }
 END_TEST
 
@@ -510,6 +564,26 @@ START_TEST(memory_that_runs_out_is_an_error_and_leaks_nothing)
 }
 END_TEST
 
+static void not_depended(void)
+{
+    struct job a = { "a", 1, 0 }, b = { "b", 1, 0 };
+    fj_task_node *na = node(&a), *nb = node(&b);
+
+    for (unsigned long nth = 1; nth <= 2; nth++) {
+        (void)fj__alloc_fail(nth, false);
+        rt_code(fj_task_graph_depend(graph, nb, na), NOMEM);
+        (void)fj__alloc_fail(0, false);
+    }
+    rt_code(run_graph(false, fj_never()), OK);
+    ck_assert_str_eq(notes(), "aba.b.");
+}
+
+START_TEST(a_dependency_there_was_no_memory_for_is_none)
+{
+    in_task(not_depended);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("graph");
@@ -525,14 +599,17 @@ int main(void)
     tcase_add_test(tests, a_circle_is_named_and_nothing_runs);
     tcase_add_test(tests, a_task_that_needs_itself_is_a_circle);
     tcase_add_test(tests, the_first_error_cancels_the_rest_and_says_whose_it_is);
+    tcase_add_test(tests, after_an_error_nothing_begins_even_if_what_it_needs_ends_well);
     tcase_add_test(tests, when_errors_are_collected_what_does_not_depend_on_them_goes_on_and_all_are_told);
     tcase_add_test(tests, a_task_that_ends_cancelled_has_not_ended_well);
     tcase_add_test(tests, an_error_without_a_text_gets_that_of_its_code);
     tcase_add_test(tests, at_the_deadline_what_runs_is_cancelled_and_nothing_more_begins);
+    tcase_add_test(tests, an_error_of_a_task_that_was_cut_short_is_reported);
     tcase_add_test(tests, cancelling_who_runs_it_cancels_what_runs);
     tcase_add_test(tests, while_it_runs_a_graph_does_not_change);
     tcase_add_test(tests, nodes_of_another_graph_and_callers_outside_of_tasks_are_refused);
     tcase_add_test(tests, a_nodes_name_is_copied_and_is_its_tasks);
+    tcase_add_test(tests, a_dependency_there_was_no_memory_for_is_none);
     tcase_add_test(tests, memory_that_runs_out_is_an_error_and_leaks_nothing);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -219,6 +219,31 @@ START_TEST(a_task_of_a_full_pool_that_spawns_into_it_lends_its_place_until_the_n
 }
 END_TEST
 
+static fj_code spawns_inside_and_sleeps(void *user, json_t **ret, fj_error **err)
+{
+    fj_code code = spawns_inside(user, ret, err);
+
+    return code == FJ_OK ? sleeps(user, ret, err) : code;
+}
+
+static void lent_once(void)
+{
+    new_pool(1);
+    into_pool(spawns_inside_and_sleeps, MS(20));
+    ck_assert_int_eq(pause_ms(10), FJ_OK);
+    into_pool(notes_name, "next");
+    ck_assert_int_eq(rt_ms(), 40);
+    ck_assert_int_eq(fj_task_pool_wait(pool, fj_never()), FJ_OK);
+    ck_assert_str_eq(notes(), "(+)+next");
+    fj_task_pool_free(pool);
+}
+
+START_TEST(a_place_that_was_lent_goes_back_to_its_owner_not_to_the_next_who_waits)
+{
+    in_task(lent_once);
+}
+END_TEST
+
 static void lends_cut_short(void)
 {
     fj_task *outer = NULL;
@@ -744,6 +769,7 @@ int main(void)
     tcase_add_test(tests, a_place_granted_to_one_that_is_cancelled_at_the_same_time_is_not_lost);
     tcase_add_test(tests,
                    a_task_of_a_full_pool_that_spawns_into_it_lends_its_place_until_the_new_one_has_ended);
+    tcase_add_test(tests, a_place_that_was_lent_goes_back_to_its_owner_not_to_the_next_who_waits);
     tcase_add_test(tests, a_task_that_has_lent_its_place_and_is_cancelled_cancels_the_new_one);
     tcase_add_test(tests, a_task_cannot_wait_for_its_own_pool);
     tcase_add_test(tests, who_asks_gets_the_result_and_an_error_nobody_asks_for_is_reported);

@@ -9,6 +9,7 @@
 #include <fjord/await.h>
 #include <fjord/transport.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,7 +189,7 @@ START_TEST(jobs_begin_in_the_order_of_the_calls)
     for (int i = 0; i < 4; i++)
         ck_assert_int_eq(outcome(all[i], NULL, NULL), FJ_OK);
     ck_assert_str_eq(order, "abcd");
-    ck_assert_uint_eq(fj__pool_threads(), 1);
+    ck_assert_uint_eq(fj__pool_threads(NULL), 1);
     fj_future_unref(first);
 }
 END_TEST
@@ -198,16 +199,32 @@ START_TEST(threads_are_made_when_needed_and_no_more_than_the_size)
     fj_future *all[8];
 
     fj_thread_pool_size(3);
-    ck_assert_uint_eq(fj__pool_threads(), 0);
+    ck_assert_uint_eq(fj__pool_threads(NULL), 0);
     for (unsigned i = 0; i < 8; i++) {
         all[i] = given(gated, NULL);
-        ck_assert_uint_eq(fj__pool_threads(), i < 3 ? i + 1 : 3);
+        ck_assert_uint_eq(fj__pool_threads(NULL), i < 3 ? i + 1 : 3);
     }
     await_count(&begun, 3);
     open_gate();
     for (int i = 0; i < 8; i++)
         ck_assert_int_eq(outcome(all[i], NULL, NULL), FJ_OK);
     ck_assert_uint_eq(atomic_load(&most), 3);
+}
+END_TEST
+
+static void await_idle(void)
+{
+    for (unsigned busy = 1; busy != 0; (void)fj__pool_threads(&busy))
+        (void)sched_yield();
+}
+
+START_TEST(a_thread_without_a_job_takes_the_next)
+{
+    for (int i = 0; i < 5; i++) {
+        ck_assert_int_eq(outcome(given(noted, "."), NULL, NULL), FJ_OK);
+        await_idle();
+        ck_assert_uint_eq(fj__pool_threads(NULL), 1);
+    }
 }
 END_TEST
 
@@ -220,7 +237,7 @@ START_TEST(the_pool_has_twenty_threads_at_most_unless_told)
     for (int i = 0; i < 30; i++)
         all[i] = given(gated, NULL);
     await_count(&begun, 20);
-    ck_assert_uint_eq(fj__pool_threads(), 20);
+    ck_assert_uint_eq(fj__pool_threads(NULL), 20);
     open_gate();
     for (int i = 0; i < 30; i++)
         ck_assert_int_eq(outcome(all[i], NULL, NULL), FJ_OK);
@@ -242,6 +259,28 @@ START_TEST(a_job_cancelled_before_it_began_never_runs)
     ck_assert_str_eq(order, "yes");
     ck_assert_uint_eq(atomic_load(&freed), 3);
     fj_future_unref(first);
+}
+END_TEST
+
+static void lets_the_pool_come_first(fj_future *future, void *user)
+{
+    (void)future;
+    (void)user;
+    open_gate();
+    await_count(&freed, 2);
+}
+
+START_TEST(a_job_whose_cancellation_is_under_way_does_not_run)
+{
+    fj_thread_pool_size(1);
+    fj_future *first = given(gated, NULL), *second = given(noted, "no");
+
+    ck_assert_int_eq(fj_future_then(second, lets_the_pool_come_first, NULL), FJ_OK);
+    ck_assert(fj_future_cancel(second));
+    ck_assert_int_eq(outcome(first, NULL, NULL), FJ_OK);
+    ck_assert_int_eq(outcome(second, NULL, NULL), FJ_CANCELLED);
+    ck_assert_str_eq(order, "");
+    ck_assert_uint_eq(atomic_load(&freed), 2);
 }
 END_TEST
 
@@ -292,7 +331,7 @@ START_TEST(a_thread_that_has_nothing_to_do_ends_and_another_is_made_when_needed)
     for (unsigned n = 1; n <= 3; n++) {
         ck_assert_int_eq(outcome(given(mark_thread, NULL), NULL, NULL), FJ_OK);
         await_count(&threads_ended, n);
-        ck_assert_uint_eq(fj__pool_threads(), 0);
+        ck_assert_uint_eq(fj__pool_threads(NULL), 0);
     }
 }
 END_TEST
@@ -306,7 +345,7 @@ START_TEST(threads_above_a_smaller_size_end_with_the_jobs_they_have)
         all[i] = given(gated, NULL);
     await_count(&begun, 4);
     fj_thread_pool_size(1);
-    ck_assert_uint_eq(fj__pool_threads(), 4);
+    ck_assert_uint_eq(fj__pool_threads(NULL), 4);
     open_gate();
     for (int i = 0; i < 4; i++)
         ck_assert_int_eq(outcome(all[i], NULL, NULL), FJ_OK);
@@ -314,7 +353,7 @@ START_TEST(threads_above_a_smaller_size_end_with_the_jobs_they_have)
     atomic_store(&gate, false);
     fj_future *last = given(gated, NULL);
     await_count(&begun, 5);
-    ck_assert_uint_eq(fj__pool_threads(), 1);
+    ck_assert_uint_eq(fj__pool_threads(NULL), 1);
     open_gate();
     fj_future_unref(last);
 }
@@ -357,7 +396,7 @@ START_TEST(stopping_cancels_what_has_not_begun_and_waits_for_what_has)
     ck_assert(!fj_future_done(running));
     open_gate();
     ck_assert_int_eq(pthread_join(stopper, NULL), 0);
-    ck_assert_uint_eq(fj__pool_threads(), 0);
+    ck_assert_uint_eq(fj__pool_threads(NULL), 0);
     ck_assert_uint_eq(atomic_load(&freed), 2);
     ck_assert_int_eq(outcome(running, NULL, NULL), FJ_OK);
     ck_assert_int_eq(outcome(waiting, NULL, NULL), FJ_CANCELLED);
@@ -388,7 +427,7 @@ static int in_child(fj_future *running, fj_future *queued)
 {
     json_t *result = NULL;
 
-    if (fj__pool_threads() != 0)
+    if (fj__pool_threads(NULL) != 0)
         return 1;
     if (fj_future_wait(running, fj_never(), NULL, NULL) != FJ_FORKED)
         return 2;
@@ -476,14 +515,14 @@ START_TEST(a_transport_sets_the_size_that_its_configuration_gives)
     fj_transport_free(transport);
     fj_future *first = given(gated, NULL), *second = given(gated, NULL), *third = given(gated, NULL);
     await_count(&begun, 2);
-    ck_assert_uint_eq(fj__pool_threads(), 2); /* the default is not a wish */
+    ck_assert_uint_eq(fj__pool_threads(NULL), 2); /* the default is not a wish */
 
     ck_assert_int_eq(fj_conf_set(conf, "fjord", "thread_pool_size", "3", &err), FJ_OK);
     ck_assert_int_eq(fj_transport_open(conf, "fake://", &transport, &err), FJ_OK);
     fj_transport_free(transport);
     fj_future *fourth = given(gated, NULL);
     await_count(&begun, 3);
-    ck_assert_uint_eq(fj__pool_threads(), 3);
+    ck_assert_uint_eq(fj__pool_threads(NULL), 3);
     open_gate();
     ck_assert_int_eq(outcome(first, NULL, NULL), FJ_OK);
     ck_assert_int_eq(outcome(second, NULL, NULL), FJ_OK);
@@ -506,8 +545,10 @@ int main(void)
     tcase_add_test(tests, an_error_that_a_function_overcame_is_dropped);
     tcase_add_test(tests, jobs_begin_in_the_order_of_the_calls);
     tcase_add_test(tests, threads_are_made_when_needed_and_no_more_than_the_size);
+    tcase_add_test(tests, a_thread_without_a_job_takes_the_next);
     tcase_add_test(tests, the_pool_has_twenty_threads_at_most_unless_told);
     tcase_add_test(tests, a_job_cancelled_before_it_began_never_runs);
+    tcase_add_test(tests, a_job_whose_cancellation_is_under_way_does_not_run);
     tcase_add_test(tests, a_job_that_began_runs_to_its_end_and_its_late_result_is_dropped);
     tcase_add_test(tests, a_job_nobody_holds_the_future_of_runs_all_the_same);
     tcase_add_test(tests, a_thread_that_has_nothing_to_do_ends_and_another_is_made_when_needed);
