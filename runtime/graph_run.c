@@ -98,7 +98,7 @@ static fj_code tell_all(const fj_task_graph *graph, fj_error **err)
                    graph->nodes.n, text, left);
 }
 
-static fj_code run(fj_task_graph *graph, fj_deadline by, fj_error **err)
+static FJ_AWAITS fj_code run(fj_task_graph *graph, fj_deadline by, fj_error **err)
 {
     fj_error *error = NULL;
 

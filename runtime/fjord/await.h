@@ -19,16 +19,20 @@
 
 FJ_BEGIN_DECLS
 
-/** Wait for a future.  If the task is cancelled meanwhile, so is the future, unless shielded; at @p by it is not.
+/** Wait for a future.  If the task is cancelled meanwhile, or an enclosing fj_timeout runs out, the future is cancelled,
+ *  too, unless shielded, and it is waited until it has ended, @p by, or until the task is asked again; at @p by itself
+ *  the future is left alone.
  *  @param ret gives; may be NULL   @return the future's code
  *  @errors WRONG_CONTEXT outside a task; STATE when a task awaits itself */
 FJ_API FJ_AWAITS FJ_MUST_USE fj_code fj_await(fj_future *future, fj_deadline by, json_t **ret, fj_error **err);
-/** The same, but at @p by the future is cancelled, and it is waited until it has ended. */
+/** The same, but at @p by the future is cancelled, and it is waited until it has ended.
+ *  @return TIMEOUT when it was; but what a task that refused ended with */
 FJ_API FJ_AWAITS FJ_MUST_USE fj_code fj_wait_for(fj_future *future, fj_deadline by, json_t **ret,
                                                  fj_error **err);
-/** Start a coroutine and wait for it.  @param coro takes */
+/** Start a coroutine and wait for it, as fj_wait_for() does.  @param coro takes */
 FJ_API FJ_AWAITS FJ_MUST_USE fj_code fj_await_coro(fj_coro *coro, fj_deadline by, json_t **ret, fj_error **err);
-/** @return OK at @p until; CANCELLED; TIMEOUT by an enclosing fj_timeout.  On a plain thread it sleeps. */
+/** @return OK at @p until; CANCELLED; TIMEOUT by an enclosing fj_timeout.  A time that has passed yields.  On a plain
+ *  thread it sleeps. */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_sleep(fj_deadline until);
 /** Let the others run that are ready. */
 FJ_API FJ_AWAITS FJ_MUST_USE fj_code fj_yield(void);
@@ -42,7 +46,7 @@ enum {
     FJ_GATHER_ERRORS = 1 /**< errors count as outcomes: their place in the result is null, ask the future */
 };
 /** A future of the array of all results, in order; the first error ends it (the others go on), unless
- *  FJ_GATHER_ERRORS.  Cancelling it cancels all.  @param futures lends; referenced   @param ret gives */
+ *  FJ_GATHER_ERRORS.  Cancelling it cancels all, and it ends, as cancelled, when they have.  @param futures lends; referenced   @param ret gives */
 FJ_API FJ_MUST_USE fj_code fj_gather(fj_future *const *futures, size_t n, unsigned flags, fj_future **ret,
                                      fj_error **err);
 
@@ -69,7 +73,8 @@ FJ_API fj_as_completed *fj_as_completed_free(fj_as_completed *it);
  *      fj_timeout_begin(&t, fj_in_ms(500));
  *      code = ...waits...;
  *      if (fj_timeout_end(&t)) ...it ran out...
- *  One wait, once, answers FJ_TIMEOUT when it runs out. */
+ *  One wait, once, answers FJ_TIMEOUT when it runs out.  Of several, and of a wait's own deadline, the one that runs out
+ *  first is told first; of two at the same time the outer one, and then the wait's own. */
 typedef struct fj_timeout fj_timeout;
 struct fj_timeout {
     fj_timeout *outer;
@@ -81,6 +86,7 @@ struct fj_timeout {
 FJ_API void fj_timeout_begin(fj_timeout *t, fj_deadline by);
 /** @return whether it was this one that ran out, and a wait answered FJ_TIMEOUT for it */
 FJ_API bool fj_timeout_end(fj_timeout *t);
+/** Nothing when it has run out and was told. */
 FJ_API void fj_timeout_reschedule(fj_timeout *t, fj_deadline by);
 
 /** Between these the task's waits are not cut short by cancellation or timeouts, which are kept for later.  They nest.

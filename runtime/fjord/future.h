@@ -27,14 +27,18 @@ FJ_API bool fj_future_done(const fj_future *future);
  *  @param ret lends-as-new-reference: gives one reference to the result (JSON null for an operation without
  *             one); may be NULL
  *  @return the operation's code; FJ_TIMEOUT when @p by came first (the operation goes on)
- *  @blocks until done or @p by   @thread any plain thread */
-FJ_API FJ_MUST_USE fj_code fj_future_wait(fj_future *future, fj_deadline by, json_t **ret, fj_error **err);
+ *  @blocks until done or @p by: a plain thread sleeps, or helps the operation along; a task parks
+ *  @errors CANCELLED in a task that is asked to end (the operation goes on, see fj_await()); WRONG_CONTEXT on a loop's
+ *  thread outside a task   @thread any */
+FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_future_wait(fj_future *future, fj_deadline by, json_t **ret,
+                                                       fj_error **err);
 /** The outcome, if done; FJ_AGAIN if not.  Never blocks. */
 FJ_API FJ_MUST_USE fj_code fj_future_result(fj_future *future, json_t **ret, fj_error **err);
 /** Call @p fn when complete; at once, on this thread, when it already is.  The future keeps itself alive
  *  until then.  Several may be added; they run in order.  @errors NOMEM */
 FJ_API FJ_MUST_USE fj_code fj_future_then(fj_future *future, fj_future_fn fn, void *user);
-/** Give up: a pending future completes with FJ_CANCELLED and whatever comes for it later is dropped.
+/** Give up: a pending future completes with FJ_CANCELLED and whatever comes for it later is dropped.  That of a task, or
+ *  a gather, completes when the task has ended, or all of them.
  *  @return false when it was complete already.  @thread any */
 FJ_API bool fj_future_cancel(fj_future *future);
 

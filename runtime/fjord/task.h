@@ -20,11 +20,12 @@ typedef fj_code (*fj_task_fn)(void *user, json_t **ret, fj_error **err);
 
 typedef struct {
     size_t size;
-    const char *name;          /**< lends, copied; NULL: "task" */
-    size_t stack;              /**< bytes; 0: 64 KiB; at least 16 KiB */
-    bool green;                /**< blocking calls of libc may switch (libfjord-green) */
-    fj_loop *loop;             /**< NULL: the running loop, else the thread's current one */
-    void (*freed)(void *user); /**< called once when the task has ended or will never begin; may be NULL */
+    const char *name; /**< lends, copied; NULL: "task" */
+    size_t stack;     /**< bytes; 0: 64 KiB; at least 16 KiB */
+    bool green;       /**< blocking calls of libc may switch (libfjord-green) */
+    fj_loop *loop;    /**< NULL: the running loop, else the thread's current one */
+    void (*freed)(
+        void *user); /**< called once when a spawned task has ended or will never begin; may be NULL */
 } fj_task_opts;
 #define FJ_TASK_OPTS_INIT                                \
     {                                                    \
@@ -34,13 +35,14 @@ typedef struct {
 /** Make a task that begins in the loop's next turn.
  *  @param opts may be NULL   @param ret gives one reference; may be NULL: the task is on its own, and an error it ends
  *  with is reported   @thread the loop's; from another thread use fj_task_spawn_threadsafe()
- *  @errors NOMEM, SYSTEM (no memory for a stack, vm.max_map_count), CLOSED */
+ *  @errors NOMEM; CLOSED while the loop is freed; those of fj_loop_current(); WRONG_CONTEXT in debug mode on another
+ *  thread.  A task takes its stack when it begins: want of one (NOMEM, SYSTEM: vm.max_map_count) is how it ends */
 FJ_API FJ_MUST_USE fj_code fj_task_spawn(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_task **ret,
                                          fj_error **err);
 /** The same, to begin at @p at.  Cancelled before, it never begins. */
 FJ_API FJ_MUST_USE fj_code fj_task_spawn_after(fj_deadline at, fj_task_fn fn, void *user,
                                                const fj_task_opts *opts, fj_task **ret, fj_error **err);
-/** @p opts->loop must be given.  @thread any */
+/** @p opts->loop must be given, and lives until this returns.  @errors NOMEM, BAD_VALUE   @thread any */
 FJ_API FJ_MUST_USE fj_code fj_task_spawn_threadsafe(fj_task_fn fn, void *user, const fj_task_opts *opts,
                                                     fj_task **ret, fj_error **err);
 
@@ -69,7 +71,7 @@ FJ_API bool fj_task_kill(fj_task *task);
 FJ_API unsigned fj_task_cancelling(const fj_task *task);
 FJ_API unsigned fj_task_uncancel(fj_task *task);
 /** Call @p fn on the task's loop when it has ended, in a turn of its own (eventlet's link, asyncio's
- *  add_done_callback). */
+ *  add_done_callback).  Also when the loop is freed.  @errors NOMEM   @thread the loop's */
 FJ_API FJ_MUST_USE fj_code fj_task_link(fj_task *task, fj_future_fn fn, void *user);
 
 /* ---- coroutines: functions with their arguments that have not begun ------------------------------ */
@@ -77,7 +79,7 @@ FJ_API FJ_MUST_USE fj_code fj_task_link(fj_task *task, fj_future_fn fn, void *us
 typedef struct fj_coro fj_coro;
 /** @param ret gives.  Nothing runs until it is started; freed without, "never awaited" is reported. */
 FJ_API FJ_MUST_USE fj_code fj_coro_new(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_coro **ret);
-/** @param coro takes   @param ret gives; may be NULL */
+/** @param coro takes   @param ret gives; may be NULL   @errors those of fj_task_spawn() */
 FJ_API FJ_MUST_USE fj_code fj_coro_start(fj_coro *coro, fj_task **ret, fj_error **err);
 FJ_API fj_coro *fj_coro_free(fj_coro *coro);
 
