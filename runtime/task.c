@@ -93,9 +93,7 @@ static void run(fj__job *job)
 {
     fj_task *task = fj__container(job, fj_task, job);
 
-    if (task->state == FJ__TASK_NEW && !begin(task))
-        finish(task);
-    else if (!fj__task_resume(task))
+    if ((task->state == FJ__TASK_NEW && !begin(task)) || !fj__task_resume(task))
         finish(task);
 }
 
