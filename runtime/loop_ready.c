@@ -32,11 +32,11 @@ void fj__loop_pull(fj_loop *loop, fj__job *job)
 static fj__job *next_job(fj_loop *loop)
 {
     fj__job *job = loop->first;
-    unsigned n = 0;
+    unsigned n = 1;
 
     if (loop->choose == NULL)
         return job;
-    for (fj__job *j = job; j != NULL; j = j->next)
+    for (fj__job *j = job->next; j != NULL; j = j->next)
         n++;
     for (unsigned skip = loop->choose(loop->choose_user, n) % n; skip != 0; skip--)
         job = job->next;

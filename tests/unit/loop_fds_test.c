@@ -163,6 +163,7 @@ END_TEST
 
 /* ---- sources ---- */
 
+/* Static in each test: the loop is freed only after it. */
 struct well {
     fj_source source;
     fj_watch want;
@@ -220,7 +221,7 @@ static void want(struct well *w, int fd, unsigned opened, bool rd, bool wr)
 
 START_TEST(a_source_is_pumped_when_what_it_watches_is_ready)
 {
-    struct well w;
+    static struct well w;
 
     want(dig(&w), ends[0], 1, true, false);
     ck_assert_int_eq(turn(), FJ_TIMEOUT);
@@ -242,7 +243,7 @@ END_TEST
 
 START_TEST(a_source_is_pumped_at_its_deadline)
 {
-    struct well w;
+    static struct well w;
 
     fj__clock_set_fake(10);
     fj__clock_set_auto(true);
@@ -257,7 +258,7 @@ END_TEST
 
 START_TEST(a_source_that_wants_more_gets_it_in_the_same_turn_but_not_for_ever)
 {
-    struct well w;
+    static struct well w;
 
     dig(&w)->again = 5;
     ck_assert_int_eq(turn(), FJ_OK);
@@ -270,7 +271,7 @@ END_TEST
 
 START_TEST(a_source_that_opened_the_same_number_anew_is_heard)
 {
-    struct well w;
+    static struct well w;
     int old = ends[0];
 
     want(dig(&w), old, 1, true, false);
@@ -289,7 +290,7 @@ END_TEST
 
 START_TEST(two_sources_share_a_descriptor_with_a_reader)
 {
-    struct well a, b;
+    static struct well a, b;
 
     want(dig(&a), ends[0], 1, false, true);
     want(dig(&b), ends[0], 1, false, true);
@@ -304,7 +305,7 @@ END_TEST
 
 START_TEST(a_source_may_leave_in_its_own_pump_and_come_back)
 {
-    struct well a, b;
+    static struct well a, b;
 
     want(dig(&a), ends[0], 1, false, true);
     want(dig(&b), ends[1], 1, false, true);
@@ -362,7 +363,7 @@ static void *call_from_there(void *user)
 
 START_TEST(a_host_drives_the_loop_by_its_descriptor_and_its_deadline)
 {
-    struct well w;
+    static struct well w;
 
     ck_assert(!host_once(0));
     ck_assert_int_eq(fj_loop_call_soon(loop, on_call, NULL, NULL, NULL), FJ_OK);

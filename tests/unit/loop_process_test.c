@@ -368,6 +368,7 @@ static int raise_inherited(void)
 
 static int own_signal(void)
 {
+    fj_loop *inherited = loop;
     struct sigaction now;
 
     if (fj_loop_new(&loop, NULL) != FJ_OK || fj_loop_add_signal(loop, SIGUSR1, on_caught, NULL, NULL) != FJ_OK)
@@ -376,6 +377,7 @@ static int own_signal(void)
     if (turn() != FJ_OK || caught != 1)
         return 2;
     fj_loop_free(loop);
+    fj_loop_free(inherited);
     return sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_DFL ? 0 : 3;
 }
 
