@@ -96,11 +96,11 @@ fj_loop *fj_loop_free(fj_loop *loop)
     }
     if (loop->ending != NULL && fj__loop_ours(loop))
         loop->ending(loop);
+    atomic_store(&loop->closing, true);
     drop_kept(loop);
-    loop->closing = true;
     fj__signals_drop(loop);
     fj__children_drop(loop);
-    (void)fj__inbox_read(&loop->inbox); /* letters free what they carry */
+    (void)fj__inbox_read(&loop->inbox); /* the last letters free what they carry, or are jobs now */
     fj__handles_drop(loop);
     fj__fds_drop(loop);
     fj__sources_drop(loop);

@@ -22,7 +22,7 @@ struct fj__job {
 void fj__loop_push(fj_loop *loop, fj__job *job);
 /** Take it back.  @thread the loop's */
 void fj__loop_pull(fj_loop *loop, fj__job *job);
-/** @return false as fj__inbox_post   @thread any, async-signal-safe */
+/** @return false as fj__inbox_post, and in a forked child   @thread any, async-signal-safe */
 bool fj__loop_post(fj_loop *loop, fj__letter *letter);
 /** @return false when memory ran out   @thread the loop's */
 bool fj__loop_timer_set(fj_loop *loop, fj__timer *timer, fj_deadline at);

@@ -51,10 +51,7 @@ static void arrive(fj__letter *letter)
 {
     fj_handle *handle = fj__container(letter, fj_handle, letter);
 
-    if (handle->loop->closing)
-        fj_handle_unref(handle);
-    else
-        fj__loop_push(handle->loop, &handle->job);
+    fj__loop_push(handle->loop, &handle->job);
 }
 
 void fj_handle_cancel(fj_handle *handle)
@@ -133,6 +130,8 @@ fj_code fj_loop_call_soon_threadsafe(fj_loop *loop, fj_loop_fn fn, void *user, c
 {
     if (!fj__loop_ours(loop))
         return FJ_FORKED;
+    if (atomic_load(&loop->closing))
+        return FJ_CLOSED;
     fj_handle *handle = make(loop, fn, user, name);
     if (handle == NULL)
         return FJ_NOMEM;

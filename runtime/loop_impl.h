@@ -56,7 +56,8 @@ struct fj_loop {
     atomic_uint owner; /* the thread that runs it, or would; see fj__loop_here() */
     unsigned generation;
     int host_fd;
-    bool running, is_private, closing;
+    bool running, is_private;
+    atomic_bool closing;
     bool asking; /* the list of sources is being walked */
     bool called; /* a descriptor's call-back ran, or a source is ready */
     atomic_bool stopping, debug;

@@ -156,7 +156,7 @@ static void until_unref(struct until *until, bool leaving)
     (void)pthread_mutex_lock(&until->lock);
     if (leaving)
         until->loop = NULL;
-    else if (until->loop != NULL)
+    else if (until->loop != NULL && fj__loop_ours(until->loop))
         fj__inbox_wake(&until->loop->inbox);
     unsigned left = --until->refs;
     (void)pthread_mutex_unlock(&until->lock);
@@ -245,7 +245,7 @@ bool fj_loop_is_running(const fj_loop *loop)
 
 bool fj__loop_post(fj_loop *loop, fj__letter *letter)
 {
-    return fj__inbox_post(&loop->inbox, letter);
+    return fj__loop_ours(loop) && fj__inbox_post(&loop->inbox, letter);
 }
 
 /* ---- in a host's loop ---- */

@@ -79,7 +79,7 @@ FJ_API FJ_MUST_USE fj_code fj_loop_call_at(fj_loop *loop, fj_deadline at, fj_loo
                                            const char *name, fj_handle **ret);
 FJ_API FJ_MUST_USE fj_code fj_loop_call_later(fj_loop *loop, double seconds, fj_loop_fn fn, void *user,
                                               const char *name, fj_handle **ret);
-/** As call_soon, and wakes the loop.  @thread any   @errors NOMEM, CLOSED */
+/** As call_soon, and wakes the loop.  @thread any   @errors NOMEM, CLOSED (it is being freed), FORKED */
 FJ_API FJ_MUST_USE fj_code fj_loop_call_soon_threadsafe(fj_loop *loop, fj_loop_fn fn, void *user,
                                                         const char *name);
 
@@ -96,15 +96,15 @@ FJ_API bool fj_loop_remove_reader(fj_loop *loop, int fd);
 FJ_API bool fj_loop_remove_writer(fj_loop *loop, int fd);
 
 typedef void (*fj_signal_fn)(fj_loop *loop, int number, void *user);
-/** Call @p fn on the loop's thread for each @p number caught.  The process's disposition is changed until it is removed;
- *  one loop a signal.  @errors BAD_VALUE, STATE (another loop has it), NOMEM */
+/** Call @p fn on the loop's thread when @p number was caught, once for all that came before it is called.  The process's
+ *  disposition is changed until it is removed; one loop a signal.  @errors BAD_VALUE, STATE (another loop has it), NOMEM */
 FJ_API FJ_MUST_USE fj_code fj_loop_add_signal(fj_loop *loop, int number, fj_signal_fn fn, void *user,
                                               fj_error **err);
 FJ_API bool fj_loop_remove_signal(fj_loop *loop, int number);
 
 /** @param status  as waitpid(2) gives it */
 typedef void (*fj_child_fn)(fj_loop *loop, pid_t pid, int status, void *user);
-/** Reap child @p pid when it ends and call @p fn, once.  @errors SYSTEM (not a child of this process), NOMEM */
+/** Reap child @p pid when it ends and call @p fn, once; exit status 255 when somebody else has reaped it.  @errors SYSTEM (not a child of this process), NOMEM */
 FJ_API FJ_MUST_USE fj_code fj_loop_add_child(fj_loop *loop, pid_t pid, fj_child_fn fn, void *user,
                                              fj_error **err);
 FJ_API bool fj_loop_remove_child(fj_loop *loop, pid_t pid);

@@ -447,11 +447,28 @@ static void on_freed(void *value)
         say("+b ");
 }
 
+static void on_late(void *value)
+{
+    *(fj_code *)value = fj_loop_call_soon_threadsafe(loop, on_say, "late", NULL);
+}
+
 static void on_ending(fj_loop *l)
 {
     ck_assert_int_eq(fj_loop_call_soon(l, on_say, "turned ", NULL, NULL), FJ_OK);
     ck_assert_int_eq(fj_loop_turn(l, fj_in_ms(0), NULL), FJ_OK);
 }
+
+START_TEST(a_loop_that_is_being_freed_takes_no_calls_of_others)
+{
+    fj_code code = FJ_OK;
+
+    ck_assert_int_eq(fj_loop_call_soon_threadsafe(loop, on_say, "early", NULL), FJ_OK);
+    ck_assert_int_eq(fj__loop_keep(loop, &key_a, &code, on_late), FJ_OK);
+    free_loop();
+    ck_assert_int_eq(code, FJ_CLOSED);
+    ck_assert_str_eq(heard, "");
+}
+END_TEST
 
 START_TEST(freeing_ends_first_and_then_frees_what_is_kept_in_order)
 {
@@ -596,6 +613,7 @@ int main(void)
     tcase_add_test(t, a_turn_does_not_run_more_jobs_than_its_budget);
     tcase_add_test(t, a_job_pulled_by_one_of_the_same_turn_does_not_run);
     tcase_add_test(t, a_chooser_decides_which_job_is_next_also_of_those_that_came_since);
+    tcase_add_test(t, a_loop_that_is_being_freed_takes_no_calls_of_others);
     tcase_add_test(t, freeing_ends_first_and_then_frees_what_is_kept_in_order);
     tcase_add_test(t, every_allocation_may_fail);
     tcase_add_test(t, the_policy_makes_one_loop_for_a_thread_and_its_end_frees_it);

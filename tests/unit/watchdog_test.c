@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Debug mode: wrong threads, slow call-backs, the watchdog; and what a loop costs that has nothing to do. */
+#include "base/alloc.h"
 #include "runtime/fibre.h"
 #include "runtime/loop.h"
 
@@ -202,6 +203,38 @@ START_TEST(debug_mode_may_change_within_a_call_back)
     ck_assert_int_eq(fj_loop_call_soon(loop, on_debug_off, NULL, NULL, NULL), FJ_OK);
     turn();
     ck_assert(!fj_loop_debug(loop));
+}
+END_TEST
+
+static void on_nothing(fj_loop *l, void *user)
+{
+    (void)l;
+    (void)user;
+}
+
+static void on_no_memory(fj_loop *l, const char *what, const fj_error *error, void *user)
+{
+    (void)l;
+    (void)what;
+    *(fj_code *)user = fj_error_code(error);
+}
+
+START_TEST(without_memory_for_a_watchdog_the_rest_of_debug_mode_goes_on)
+{
+    fj_code code = FJ_OK;
+
+    fj_loop_set_debug(loop, false);
+    fj_loop_set_trouble_handler(loop, on_no_memory, &code);
+    (void)fj__alloc_fail(1, false);
+    fj_loop_set_debug(loop, true);
+    (void)fj__alloc_fail(0, false);
+    ck_assert_int_eq(code, FJ_NOMEM);
+    ck_assert(fj_loop_debug(loop));
+    fj_loop_set_slow_callback_duration(loop, 0);
+    ck_assert_int_eq(fj_loop_call_soon(loop, on_nothing, NULL, "a quick one", NULL), FJ_OK);
+    turn();
+    ck_assert(logged("a quick one took 0.0"));
+    fj_loop_set_trouble_handler(loop, NULL, NULL);
 }
 END_TEST
 
@@ -443,6 +476,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, many_quick_call_backs_are_not_one_slow_one);
     tcase_add_test(t, signals_of_others_go_on_to_who_was_there_and_the_handler_is_restored);
     tcase_add_test(t, debug_mode_may_change_within_a_call_back);
+    tcase_add_test(t, without_memory_for_a_watchdog_the_rest_of_debug_mode_goes_on);
     tcase_add_test(t, the_environment_switches_debug_mode_on);
     tcase_add_test(t, calls_from_a_wrong_thread_are_refused_and_told);
     tcase_add_test(t, a_loop_belongs_to_the_thread_that_ran_it_last);
