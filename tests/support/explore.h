@@ -22,17 +22,20 @@ typedef struct {
 
 typedef struct {
     unsigned long runs;
+    bool whole;        /* of explore_all(): there are no more schedules */
     char trouble[512]; /* of the first run that failed; "" when none has */
 } explore_result;
 
 /** @return whether all went well: no check failed, and every task ended.  Stops at the first failure. */
 bool explore_seeds(const explore_scenario *s, unsigned long seeds, explore_result *result);
-/** Every schedule, depth first; one that has more than @p most fails. */
+/** Every schedule, depth first, but at most @p most.  @return as explore_seeds() */
 bool explore_all(const explore_scenario *s, unsigned long most, explore_result *result);
 /** One run, in which whoever is ready first goes first. */
 bool explore_once(const explore_scenario *s, explore_result *result);
-/** How many seeds a test should take: FJ_EXPLORE_SEEDS, or 10 000, or 500 under a sanitizer. */
+/** How many seeds a test should take: FJ_EXPLORE_SEEDS, or 10 000, or 300 under a sanitizer. */
 unsigned long explore_seed_count(void);
+/** How many schedules it should explore: all; 300 under a sanitizer, unless FJ_EXPLORE_SEEDS is set. */
+unsigned long explore_schedule_count(void);
 
 /* For scenarios. */
 
