@@ -305,26 +305,28 @@ bool explore_once(const explore_scenario *s, explore_result *result)
     return explore_over(x);
 }
 
-/* Whether a sanitizer makes switching from task to task slow. */
-static bool is_slow(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return true;
+/* Under ThreadSanitizer each switch from task to task is a system call. */
+#if defined(__SANITIZE_THREAD__)
+#define SLOW 1
 #elif defined(__has_feature)
-    return __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#define SLOW __has_feature(thread_sanitizer)
 #else
-    return false;
+#define SLOW 0
 #endif
+
+static unsigned long count(const char *variable, unsigned long usual)
+{
+    const char *n = getenv(variable);
+
+    return n != NULL ? strtoul(n, NULL, 10) : SLOW ? 300 : usual;
 }
 
 unsigned long explore_seed_count(void)
 {
-    const char *n = getenv("FJ_EXPLORE_SEEDS");
-
-    return n != NULL ? strtoul(n, NULL, 10) : is_slow() ? 300 : 10000;
+    return count("FJ_EXPLORE_SEEDS", 10000);
 }
 
 unsigned long explore_schedule_count(void)
 {
-    return is_slow() && getenv("FJ_EXPLORE_SEEDS") == NULL ? 300 : ULONG_MAX;
+    return count("FJ_EXPLORE_SCHEDULES", ULONG_MAX);
 }

@@ -32,9 +32,9 @@ bool explore_seeds(const explore_scenario *s, unsigned long seeds, explore_resul
 bool explore_all(const explore_scenario *s, unsigned long most, explore_result *result);
 /** One run, in which whoever is ready first goes first. */
 bool explore_once(const explore_scenario *s, explore_result *result);
-/** How many seeds a test should take: FJ_EXPLORE_SEEDS, or 10 000, or 300 under a sanitizer. */
+/** How many seeds a test should take: FJ_EXPLORE_SEEDS, or 10 000, or 300 under ThreadSanitizer. */
 unsigned long explore_seed_count(void);
-/** How many schedules it should explore: all; 300 under a sanitizer, unless FJ_EXPLORE_SEEDS is set. */
+/** How many schedules it should explore: FJ_EXPLORE_SCHEDULES, or all, or 300 under ThreadSanitizer. */
 unsigned long explore_schedule_count(void);
 
 /* For scenarios. */
