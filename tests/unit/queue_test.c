@@ -327,22 +327,23 @@ static void nothing(explore *x, void *state, unsigned i)
     (void)i;
 }
 
-static void put_abc_and_cancel(explore *x, void *state, unsigned i)
+static void put_abcd_and_cancel(explore *x, void *state, unsigned i)
 {
     world *w = state;
 
     put_abc(x, w, i);
+    put_all(w->q, "d");
     fj_task_cancel(w->task[1]);
     fj_task_cancel(w->task[0]);
     explore_point();
-    explore_check(x, fj_queue_size(w->q) == 2);
-    get(x, w, i);
-    get(x, w, i);
+    explore_check(x, fj_queue_size(w->q) == 3);
+    for (int n = 0; n < 3; n++)
+        get(x, w, i);
 }
 
 START_TEST(items_given_to_waiters_that_were_cancelled_find_their_places_again)
 {
-    play("ABcab", get, get, get, put_abc_and_cancel);
+    play("ABcabd", get, get, get, put_abcd_and_cancel);
 }
 END_TEST
 

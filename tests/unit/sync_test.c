@@ -453,6 +453,22 @@ START_TEST(a_notification_of_a_waiter_that_was_cancelled_goes_to_the_next)
 }
 END_TEST
 
+static void notify_all_and_cancel_b(explore *x, void *state, unsigned i)
+{
+    world *w = state;
+
+    explore_check(x, fj_mutex_lock(w->m, fj_never()) == FJ_OK);
+    fj_condition_notify_all(w->c);
+    cancel_b(x, w, i);
+    explore_check(x, fj_mutex_unlock(w->m) == FJ_OK);
+}
+
+START_TEST(a_notification_of_all_is_not_for_those_who_come_later)
+{
+    play("B3", nothing, wait_for_condition, notify_all_and_cancel_b, wait_10_ms_for_condition);
+}
+END_TEST
+
 static void sleep_and_notify(explore *x, void *state, unsigned i)
 {
     explore_check(x, fj_sleep(fj_in_ms(20)) == FJ_OK);
@@ -835,6 +851,7 @@ int main(void)
     tcase_add_test(tests, notify_wakes_so_many_in_the_order_of_arrival);
     tcase_add_test(tests, notify_all_wakes_everyone);
     tcase_add_test(tests, a_notification_of_a_waiter_that_was_cancelled_goes_to_the_next);
+    tcase_add_test(tests, a_notification_of_all_is_not_for_those_who_come_later);
     tcase_add_test(tests, waiting_for_a_condition_ends_at_the_deadline);
     tcase_add_test(tests, locking_again_after_a_wait_is_not_cut_short);
     tcase_add_test(tests, in_an_atomic_section_a_wait_is_refused_and_the_mutex_stays_locked);
