@@ -504,6 +504,69 @@ START_TEST(a_job_there_is_no_memory_for_is_refused_and_stays_the_callers)
 }
 END_TEST
 
+/* No thread can have a stack of so many bytes; 0: as before. */
+static void set_stack_size(size_t size)
+{
+    static pthread_attr_t before;
+    pthread_attr_t now;
+
+    if (size == 0) {
+        ck_assert_int_eq(pthread_setattr_default_np(&before), 0);
+        return;
+    }
+    ck_assert_int_eq(pthread_getattr_default_np(&before), 0);
+    ck_assert_int_eq(pthread_attr_init(&now), 0);
+    ck_assert_int_eq(pthread_attr_setstacksize(&now, size), 0);
+    ck_assert_int_eq(pthread_setattr_default_np(&now), 0);
+    (void)pthread_attr_destroy(&now);
+}
+
+START_TEST(when_no_thread_can_be_made_those_there_must_do_and_without_any_a_job_is_refused)
+{
+    fj_future *future = NULL;
+    fj_error *err = NULL;
+
+    set_stack_size((size_t)1 << 46);
+    ck_assert_int_eq(fj_run_in_executor(noted, "no", on_freed, &future, &err), FJ_SYSTEM);
+    ck_assert_ptr_null(future);
+    ck_assert_uint_eq(atomic_load(&freed), 0);
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "no thread"));
+    fj_error_free(err);
+    set_stack_size(0);
+
+    fj_future *first = given(gated, NULL);
+    await_count(&begun, 1);
+    set_stack_size((size_t)1 << 46);
+    fj_future *second = given(noted, "later");
+    ck_assert_uint_eq(fj__pool_threads(NULL), 1);
+    set_stack_size(0);
+    open_gate();
+    ck_assert_int_eq(outcome(second, NULL, NULL), FJ_OK);
+    ck_assert_int_eq(outcome(first, NULL, NULL), FJ_OK);
+    ck_assert_str_eq(order, "later");
+}
+END_TEST
+
+static void notes_thread(fj_future *future, void *user)
+{
+    (void)future;
+    *(pthread_t *)user = pthread_self();
+}
+
+START_TEST(a_future_completes_on_the_pools_thread)
+{
+    pthread_t there, completed_by = pthread_self();
+    fj_future *future = given(gated, NULL);
+
+    fj_thread_pool_size(1);
+    ck_assert_int_eq(fj_future_then(future, notes_thread, &completed_by), FJ_OK);
+    open_gate();
+    ck_assert_int_eq(outcome(future, NULL, NULL), FJ_OK);
+    ck_assert_int_eq(outcome(given(where, &there), NULL, NULL), FJ_OK);
+    ck_assert(pthread_equal(there, completed_by));
+}
+END_TEST
+
 START_TEST(a_transport_sets_the_size_that_its_configuration_gives)
 {
     fj_error *err = NULL;
@@ -558,6 +621,8 @@ int main(void)
     tcase_add_test(tests, the_child_of_a_fork_begins_with_an_empty_pool);
     tcase_add_test(tests, a_process_ends_although_a_job_never_does);
     tcase_add_test(tests, a_job_there_is_no_memory_for_is_refused_and_stays_the_callers);
+    tcase_add_test(tests, when_no_thread_can_be_made_those_there_must_do_and_without_any_a_job_is_refused);
+    tcase_add_test(tests, a_future_completes_on_the_pools_thread);
     tcase_add_test(tests, a_transport_sets_the_size_that_its_configuration_gives);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
