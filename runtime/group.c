@@ -102,7 +102,7 @@ fj_code fj_task_group_spawn(fj_task_group *group, fj_task_fn fn, void *user, con
     return FJ_OK;
 }
 
-/* Wait until all have ended, or something has gone wrong.  @return whether it is the waiting that has */
+/* Wait until all have ended, or something has gone wrong.  @return OK, or what cut the wait short */
 static fj_code wait_well(fj_task_group *group, fj_deadline by)
 {
     fj_code code = FJ_OK;
