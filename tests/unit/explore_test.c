@@ -638,6 +638,46 @@ START_TEST(a_run_that_failed_can_be_seen_again)
 }
 END_TEST
 
+static void take_two_steps(explore *x, void *state, unsigned i)
+{
+    (void)x;
+    (void)state;
+    (void)i;
+    explore_point();
+}
+
+static void two_begin(explore *x, void *state)
+{
+    (void)state;
+    (void)explore_task(x, "a", take_two_steps, 0);
+    (void)explore_task(x, "b", take_two_steps, 1);
+}
+
+static void three_begin(explore *x, void *state)
+{
+    two_begin(x, state);
+    (void)explore_task(x, "c", take_two_steps, 2);
+}
+
+static void steps_end(explore *x, void *state, bool all_ended)
+{
+    (void)state;
+    explore_check(x, all_ended);
+}
+
+START_TEST(tasks_of_two_steps_have_as_many_schedules_as_combinatorics_says)
+{
+    static const explore_scenario two = { "two", 1, two_begin, steps_end };
+    static const explore_scenario three = { "three", 1, three_begin, steps_end };
+    explore_result result;
+
+    ck_assert(explore_all(&two, ULONG_MAX, &result));
+    ck_assert_uint_eq(result.runs, 6); /* 4! / (2! 2!) */
+    ck_assert(explore_all(&three, ULONG_MAX, &result));
+    ck_assert_uint_eq(result.runs, 90); /* 6! / (2! 2! 2!) */
+}
+END_TEST
+
 START_TEST(exploring_stops_where_it_is_told_to)
 {
     explore_result result;
@@ -687,6 +727,7 @@ int main(void)
     tcase_add_test(tests, a_mutex_that_loses_a_grant_is_found_in_some_schedule);
     tcase_add_test(tests, a_mutex_that_loses_a_grant_is_found_at_some_seed);
     tcase_add_test(tests, a_run_that_failed_can_be_seen_again);
+    tcase_add_test(tests, tasks_of_two_steps_have_as_many_schedules_as_combinatorics_says);
     tcase_add_test(tests, exploring_stops_where_it_is_told_to);
     tcase_add_loop_test(tests, what_a_victim_was_granted_is_never_lost_in_any_schedule, 0, n);
     tcase_add_loop_test(tests, what_a_victim_was_granted_is_never_lost_at_any_seed, 0, n);
