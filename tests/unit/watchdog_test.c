@@ -124,7 +124,7 @@ static void on_resume(fj_loop *l, void *fibre)
     ck_assert(!fj__fibre_resume(fibre));
 }
 
-START_TEST(the_smallest_fibre_has_room_for_the_handler)
+START_TEST(a_call_back_on_a_fibre_is_told_of_from_the_signal_stack)
 {
     fj__fibre fibre;
     int times = 1;
@@ -472,7 +472,7 @@ int main(int argc, char **argv)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, the_watchdog_tells_where_a_call_back_blocks_the_loop);
     tcase_add_test(t, timers_and_readers_are_watched_too);
-    tcase_add_test(t, the_smallest_fibre_has_room_for_the_handler);
+    tcase_add_test(t, a_call_back_on_a_fibre_is_told_of_from_the_signal_stack);
     tcase_add_test(t, many_quick_call_backs_are_not_one_slow_one);
     tcase_add_test(t, signals_of_others_go_on_to_who_was_there_and_the_handler_is_restored);
     tcase_add_test(t, debug_mode_may_change_within_a_call_back);
