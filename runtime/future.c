@@ -281,12 +281,13 @@ fj_code fj__future_until(fj_future *f, fj_deadline by, const char *what)
     return code == FJ_TIMEOUT && fj_future_done(f) && !fj__task_outer() ? FJ_OK : code;
 }
 
-void fj__future_sleep(fj_future *f, fj_deadline by)
+fj_code fj__future_sleep(fj_future *f, fj_deadline by)
 {
     fj__waiter w;
+    fj_code code = FJ_OK;
 
-    /* Who calls this cannot be told of a cancellation, which is kept for his next wait.  On a loop's thread outside a task
-     * he sleeps as a plain thread does: that it was wrong to come here was for his caller to find out. */
+    /* On a loop's thread outside a task it sleeps as a plain thread does: that it was wrong to come here was for the
+     * caller to find out. */
     if (fj__waiter_init(&w, "driver") != FJ_OK)
         w = (fj__waiter){ .what = "driver" };
     (void)pthread_mutex_lock(&f->lock);
@@ -294,15 +295,15 @@ void fj__future_sleep(fj_future *f, fj_deadline by)
     if (sleep)
         fj__waiters_push(&f->waiters, &w);
     (void)pthread_mutex_unlock(&f->lock);
-    fj_shield_begin();
     if (sleep)
-        (void)fj__waiter_wait(&w, by);
-    fj_shield_end();
+        code = fj__waiter_wait(&w, by);
     (void)pthread_mutex_lock(&f->lock);
     if (fj__waiters_has(&f->waiters, &w))
         fj__waiters_remove(&f->waiters, &w);
-    f->nudged = false;
+    if (code == FJ_OK || code == FJ_TIMEOUT)
+        f->nudged = false;
     (void)pthread_mutex_unlock(&f->lock);
+    return code;
 }
 
 void fj__future_nudge(fj_future *f)

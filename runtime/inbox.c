@@ -13,6 +13,8 @@
 
 enum { AWAKE, ASLEEP, WOKEN };
 
+static fj__letter closed; /* as the head: nothing is taken any more */
+
 fj_code fj__inbox_init(fj__inbox *in, fj_error **err)
 {
     atomic_init(&in->head, NULL);
@@ -46,19 +48,22 @@ bool fj__inbox_post(fj__inbox *in, fj__letter *letter)
     /* A read-and-write in both cases: what the poster did before is seen by the reader of a letter that was there already. */
     if (atomic_exchange(&letter->posted, true))
         return false;
-    letter->next = atomic_load_explicit(&in->head, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak(&in->head, &letter->next, letter))
-        ;
+    fj__letter *head = atomic_load_explicit(&in->head, memory_order_relaxed);
+    do {
+        if (head == &closed) {
+            atomic_store(&letter->posted, false);
+            return false;
+        }
+        letter->next = head;
+    } while (!atomic_compare_exchange_weak(&in->head, &head, letter));
     fj__inbox_wake(in);
     return true;
 }
 
-bool fj__inbox_read(fj__inbox *in)
+static void read_all(fj__letter *newest)
 {
-    if (atomic_load_explicit(&in->head, memory_order_relaxed) == NULL)
-        return false;
-    fj__letter *newest = atomic_exchange(&in->head, NULL);
     fj__letter *oldest = NULL;
+
     while (newest != NULL) {
         fj__letter *next = newest->next;
         newest->next = oldest;
@@ -71,7 +76,24 @@ bool fj__inbox_read(fj__inbox *in)
         oldest->read(oldest);
         oldest = next;
     }
+}
+
+bool fj__inbox_read(fj__inbox *in)
+{
+    fj__letter *head = atomic_load_explicit(&in->head, memory_order_relaxed);
+
+    if (head == NULL || head == &closed)
+        return false;
+    read_all(atomic_exchange(&in->head, NULL));
     return true;
+}
+
+void fj__inbox_close(fj__inbox *in)
+{
+    fj__letter *head = atomic_exchange(&in->head, &closed);
+
+    if (head != &closed)
+        read_all(head);
 }
 
 bool fj__inbox_sleep(fj__inbox *in)

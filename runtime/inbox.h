@@ -26,7 +26,9 @@ typedef struct {
 
 fj_code fj__inbox_init(fj__inbox *in, fj_error **err);
 void fj__inbox_fini(fj__inbox *in);
-/** @return false when the letter is there already, unread.  @thread any, async-signal-safe */
+/** Read what is there, and take nothing more.  @thread the reader's */
+void fj__inbox_close(fj__inbox *in);
+/** @return false when the letter is there already, unread, or the inbox is closed.  @thread any, async-signal-safe */
 bool fj__inbox_post(fj__inbox *in, fj__letter *letter);
 /** Wake the reader though there is no letter.  @thread any, async-signal-safe */
 void fj__inbox_wake(fj__inbox *in);

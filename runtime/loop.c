@@ -54,6 +54,7 @@ fj_code fj_loop_new(fj_loop **ret, fj_error **err)
     loop->generation = fj__fork_generation();
     atomic_init(&loop->slow_ns, 100000000); /* asyncio's slow_callback_duration */
     loop->host_fd = -1;
+    atomic_init(&loop->refs, 1);
     atomic_init(&loop->owner, fj__loop_thread());
     code = fj__inbox_init(&loop->inbox, err);
     if (code == FJ_OK)
@@ -100,17 +101,30 @@ fj_loop *fj_loop_free(fj_loop *loop)
     drop_kept(loop);
     fj__signals_drop(loop);
     fj__children_drop(loop);
-    (void)fj__inbox_read(&loop->inbox); /* the last letters free what they carry, or are jobs now */
+    fj__inbox_close(&loop->inbox); /* the last letters free what they carry, or are jobs now */
     fj__handles_drop(loop);
     fj__fds_drop(loop);
     fj__sources_drop(loop);
     fj_loop_set_debug(loop, false);
     fj__timers_fini(&loop->timers);
     ev_loop_destroy(loop->ev);
-    fj__inbox_fini(&loop->inbox);
     fj__loop_forget(loop);
-    fj__free(loop);
+    fj__loop_unref(loop);
     return NULL;
+}
+
+fj_loop *fj__loop_ref(fj_loop *loop)
+{
+    atomic_fetch_add_explicit(&loop->refs, 1, memory_order_relaxed);
+    return loop;
+}
+
+void fj__loop_unref(fj_loop *loop)
+{
+    if (loop == NULL || atomic_fetch_sub_explicit(&loop->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    fj__inbox_fini(&loop->inbox);
+    fj__free(loop);
 }
 
 fj_code fj__loop_keep(fj_loop *loop, const void *key, void *value, void (*freed)(void *value))
@@ -136,6 +150,19 @@ void *fj__loop_kept(fj_loop *loop, const void *key)
             return k->value;
     }
     return NULL;
+}
+
+void fj__loop_unkeep(fj_loop *loop, const void *key)
+{
+    struct fj__kept **at = &loop->kept;
+
+    while (*at != NULL && (*at)->key != key)
+        at = &(*at)->next;
+    struct fj__kept *kept = *at;
+    if (kept == NULL)
+        return;
+    *at = kept->next;
+    fj__free(kept);
 }
 
 void fj__loop_set_ending(fj_loop *loop, void (*ending)(fj_loop *loop))

@@ -22,6 +22,10 @@ struct fj__job {
 void fj__loop_push(fj_loop *loop, fj__job *job);
 /** Take it back.  @thread the loop's */
 void fj__loop_pull(fj_loop *loop, fj__job *job);
+/** Keep the loop's memory and its inbox: who posts to a loop that others may free holds it.  Freed, it takes no letters. */
+fj_loop *fj__loop_ref(fj_loop *loop);
+/** Accepts NULL. */
+void fj__loop_unref(fj_loop *loop);
 /** @return false as fj__inbox_post, and in a forked child   @thread any, async-signal-safe */
 bool fj__loop_post(fj_loop *loop, fj__letter *letter);
 /** @return false when memory ran out   @thread the loop's */
@@ -40,6 +44,8 @@ void fj__loop_set_private(fj_loop *loop, bool is);
  *  found until then.  At most one a key.   @errors NOMEM, STATE (the key is taken) */
 fj_code fj__loop_keep(fj_loop *loop, const void *key, void *value, void (*freed)(void *value));
 void *fj__loop_kept(fj_loop *loop, const void *key);
+/** Forget it; it is not freed.  Nothing when nothing is kept under @p key. */
+void fj__loop_unkeep(fj_loop *loop, const void *key);
 /** What runs first of all when the loop is freed, and may run turns: the end of the tasks.  One a loop; not called in a forked
  *  child, where no turn can run. */
 void fj__loop_set_ending(fj_loop *loop, void (*ending)(fj_loop *loop));

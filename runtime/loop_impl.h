@@ -55,6 +55,7 @@ struct fj_loop {
     _Atomic int64_t slow_ns;
     atomic_uint owner; /* the thread that runs it, or would; see fj__loop_here() */
     unsigned generation;
+    atomic_uint refs; /* the owner's, and of those who post */
     int host_fd;
     bool running, is_private;
     atomic_bool closing;

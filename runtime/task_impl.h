@@ -53,7 +53,7 @@ struct fj_task {
     fj_timeout *timeouts; /* innermost first */
     atomic_uint cancels;  /* how often it was asked to end, and FJ__TASK_PENDING, FJ__TASK_KILLED */
     atomic_uint gate;     /* twice the number of threads that hold its loop, and 1 once it has ended */
-    unsigned turns; /* how often it was gone on with */
+    unsigned turns;       /* how often it was gone on with */
     unsigned shields, atomics;
     fj__task_state state : 8;
     bool begun; /* its fibre has a stack */
