@@ -109,8 +109,10 @@ fj_code fj__listener_ack(fj_listener *base, fj_incoming **in, size_t n, fj_deadl
     }
     bool out = stales != 0 || with_kernel(&h);
     fj__domain_unlock(l->d);
-    if (!out && !fj__domain_wait(l->d, l->gate, with_kernel, &h, by))
-        rc = fj_fail(err, FJ_TIMEOUT, "the broker does not read: the acknowledgement could not be written");
+    if (!out)
+        rc = fj__domain_wait(l->d, l->gate, with_kernel, &h, by);
+    if (rc != FJ_OK)
+        (void)fj_fail(err, rc, "the broker does not read: the acknowledgement could not be written");
     if (stales != 0) { /* a batch comes over one channel: all are stale, or the rest is acked now */
         for (size_t i = 0; i < stales; i++)
             fj__incoming_free(dead[i]);

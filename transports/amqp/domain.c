@@ -3,6 +3,7 @@
 
 #include "transports/amqp/publisher.h"
 #include "transports/amqp/pump.h"
+#include "transports/amqp/replies.h"
 #include "transports/amqp/topology.h"
 
 #include "base/alloc.h"
@@ -200,7 +201,7 @@ bool fj__domain_unwritten(const fj__domain *d)
 
 bool fj__domain_outstanding(const fj__domain *d)
 {
-    return d->urgent != 0 || fj__domain_unwritten(d);
+    return d->urgent != 0 || d->parked != 0 || fj__domain_unwritten(d);
 }
 
 static void add_fd(const fj__link *l, fj_watch *ret)
@@ -254,6 +255,21 @@ void fj__domain_turn(fj__domain *d, const fj_watch *ready, fj_deadline now)
     fj__link_flush(&d->publishing, now);
 }
 
+fj_deadline fj__domain_tend_due(const fj__domain *d)
+{
+    fj_deadline links = fj_sooner(fj__link_beat_due(&d->consuming), fj__link_beat_due(&d->publishing));
+
+    return fj_sooner(links, fj__timers_next(&d->timers));
+}
+
+void fj__domain_tend(fj__domain *d, fj_deadline now)
+{
+    fj__timers_run(&d->timers, now);
+    fj__publisher_pump(d->publisher, now);
+    fj__link_beat(&d->consuming, now);
+    fj__link_beat(&d->publishing, now);
+}
+
 /* ---- life ------------------------------------------------------------------------------------------ */
 
 fj_code fj__domain_new(const fj__amqp_settings *settings, fj__domain **ret, fj_error **err)
@@ -274,14 +290,46 @@ fj_code fj__domain_new(const fj__amqp_settings *settings, fj__domain **ret, fj_e
         fj__domain_free(d);
         return fj_fail(err, rc, rc == FJ_SYSTEM ? "no descriptor for an eventfd" : "out of memory");
     }
+    fj_code rc = fj__publisher_new(d, &d->publisher);
+    if (rc == FJ_OK)
+        rc = fj__replies_new(d, &d->replies);
+    if (rc != FJ_OK) {
+        fj__domain_free(d);
+        return fj_fail(err, rc, "out of memory");
+    }
     *ret = d;
     return FJ_OK;
+}
+
+bool fj__domain_idle(const fj__domain *d)
+{
+    bool listens = false;
+
+    for (const fj__channel *c = d->consuming_channels; c != NULL; c = c->next)
+        listens = listens || c->id >= FJ__LISTENER_CHANNEL;
+    return !listens && fj__publisher_idle(d->publisher) && fj__replies_any(d->replies) == NULL;
+}
+
+void fj__domain_close(fj__domain *d, const char *text)
+{
+    fj__domain_lock(d);
+    if (!d->closed) {
+        d->closed = true;
+        fj__publisher_fail_all(d->publisher, FJ_CLOSED, text);
+        fj__link_close(&d->publishing, fj_now());
+        fj__link_close(&d->consuming, fj_now());
+        fj__domain_rouse(d); /* whoever polls a listener */
+        fj__domain_touch(d, NULL, false);
+    }
+    fj__domain_unlock(d);
 }
 
 void fj__domain_free(fj__domain *d)
 {
     if (d == NULL)
         return;
+    fj__publisher *publisher = d->publisher;
+    fj__replies *replies = d->replies;
     fj__pump_fini(d);
     fj__link_fini(&d->consuming);
     fj__link_fini(&d->publishing);
@@ -290,4 +338,6 @@ void fj__domain_free(fj__domain *d)
         (void)close(d->wake_fd);
     (void)pthread_mutex_destroy(&d->lock);
     fj__free(d);
+    fj__publisher_free(publisher);
+    fj__replies_free(replies);
 }

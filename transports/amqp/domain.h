@@ -14,6 +14,7 @@
 
 #include <fjord/driver.h>
 #include <fjord/future.h>
+#include <fjord/loop.h>
 #include <pthread.h>
 
 typedef struct fj__domain fj__domain;
@@ -21,6 +22,9 @@ typedef struct fj__channel fj__channel;
 typedef struct fj__amqp_listener fj__amqp_listener;
 typedef struct fj__replies fj__replies;
 typedef struct fj__publisher fj__publisher;
+
+/** The first number of a listener's channel: 1 is the reply queue's. */
+enum { FJ__LISTENER_CHANNEL = 2 };
 
 /** A channel of a link and what is done with its events.  All under the lock. */
 struct fj__channel {
@@ -40,7 +44,7 @@ struct fj__outcome {
     bool slow;                       /* it runs user code: whoever delivers it must not hold the token */
 };
 
-struct fj__waiter;
+struct fj__sleeper;
 
 struct fj__domain {
     pthread_mutex_t lock;
@@ -58,13 +62,22 @@ struct fj__domain {
     bool keeper_leads;
     bool sleeping; /* the leader is in poll */
     int64_t sleep_until;
-    struct fj__waiter *waiters; /* blocked callers that do not lead, newest first */
+    struct fj__sleeper *waiters; /* blocked callers that do not lead, newest first */
 
     pthread_t keeper;
     pthread_cond_t keeper_cond;
     bool keeper_started, keeper_stop, keeper_kicked;
     int64_t keeper_until; /* when it wakes by itself */
 
+    /* Of a loop's domain; loop is NULL in the plain one, and once its loop is gone: then threads pump it. */
+    fj_loop *loop;
+    const void *key; /* under which the loop keeps it */
+    fj_source source;
+    bool leaving;     /* its loop is gone: what it has begun is finished, then its connections are closed */
+    bool orphan;      /* its driver is gone: the loop frees it */
+    fj__domain *next; /* of the driver's */
+
+    unsigned parked;      /* tasks that wait, and cannot lead */
     unsigned urgent;      /* operations that nobody waits for: the keeper leads at once */
     bool closed, blocked; /* blocked: the broker takes no messages now */
     fj__outcome *outcomes, **outcomes_end;
@@ -72,8 +85,13 @@ struct fj__domain {
 
 /** @errors NOMEM, SYSTEM */
 fj_code fj__domain_new(const fj__amqp_settings *settings, fj__domain **ret, fj_error **err);
-/** Ends the keeper.  Nobody else may be in it. */
+/** Ends the keeper; frees the publisher and the replies, too.  Nobody else may be in it. */
 void fj__domain_free(fj__domain *d);
+
+/** Whether nobody listens, calls or publishes over it.  @locks needs the domain's */
+bool fj__domain_idle(const fj__domain *d);
+/** End what is pending with CLOSED and @p text, and say goodbye to the broker.  @locks takes the domain's */
+void fj__domain_close(fj__domain *d, const char *text);
 
 void fj__domain_lock(fj__domain *d);
 /** Release the lock, then deliver what was gathered under it. */
@@ -90,8 +108,9 @@ void fj__domain_touch(fj__domain *d, fj__link *link, bool waits);
 /** Have every ready() of those who wait asked again.  @locks needs the domain's */
 void fj__domain_rouse(fj__domain *d);
 /** Block until ready(user), called under the lock, says true, or @p by: lead, or sleep on @p gate while another leads.
- *  @param gate lends; nudge it to have ready() asked again.   @locks takes the domain's */
-bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by);
+ *  @param gate lends; nudge it to have ready() asked again.
+ *  @return OK; TIMEOUT; CANCELLED, in a task that is to end   @locks takes the domain's */
+fj_code fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by);
 /** One pass that does not block, if nobody leads.  @locks takes the domain's */
 void fj__domain_pump(fj__domain *d);
 
@@ -102,6 +121,10 @@ void fj__domain_watch(const fj__domain *d, fj_watch *ret);
  *  is ready; n = 0: only the time has come.   With the token. */
 void fj__domain_turn(fj__domain *d, const fj_watch *ready, fj_deadline now);
 fj_deadline fj__domain_due(const fj__domain *d);
+/** For an owner that is late: write heartbeats, run timers; nothing is read, and nobody judged. */
+void fj__domain_tend(fj__domain *d, fj_deadline now);
+/** When that is next due. */
+fj_deadline fj__domain_tend_due(const fj__domain *d);
 /** Whether bytes wait to be written, or a connection is being made. */
 bool fj__domain_unwritten(const fj__domain *d);
 /** Whether somebody must sleep on the sockets though no caller waits. */

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The driver of rabbit://: oslo.messaging's rabbit driver on the wire, over one pump domain for all plain threads. */
+/*
+ * The driver of rabbit://: oslo.messaging's rabbit driver on the wire, over one pump domain for all plain threads, and one for
+ * each loop that serves or calls.
+ */
 #include "base/alloc.h"
 #include "base/ids.h"
 #include "runtime/future.h"
+#include "runtime/loop.h"
 #include "transports/amqp/consumer.h"
 #include "transports/amqp/publisher.h"
+#include "transports/amqp/pump.h"
 #include "transports/amqp/replies.h"
 #include "transports/builtin.h"
 #include "transports/message.h"
@@ -16,7 +21,9 @@
 typedef struct {
     fj_driver base;
     fj__amqp_settings settings;
-    fj__domain *domain;
+    fj__domain *domain;   /* of plain threads: the first of the list */
+    pthread_mutex_t lock; /* of the list, which only grows, and of `closed` */
+    bool closed;
     fj_future *gate; /* flush sleeps on it */
 } amqp_driver;
 
@@ -31,13 +38,11 @@ static void free_(fj_driver *base)
 
     if (d == NULL)
         return;
-    if (d->domain != NULL) {
-        fj__publisher *publisher = d->domain->publisher;
-        fj__replies *replies = d->domain->replies;
-        fj__domain_free(d->domain);
-        fj__publisher_free(publisher);
-        fj__replies_free(replies);
+    for (fj__domain *domain = d->domain, *next; domain != NULL; domain = next) {
+        next = domain->next;
+        fj__pump_let_go(domain);
     }
+    (void)pthread_mutex_destroy(&d->lock);
     fj_future_unref(d->gate);
     fj__amqp_settings_fini(&d->settings);
     fj__free(d);
@@ -51,18 +56,55 @@ static fj_code open_(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj
     if (d == NULL)
         return fj_fail(err, FJ_NOMEM, "out of memory");
     d->base.ops = &fj__amqp_driver;
+    (void)pthread_mutex_init(&d->lock, NULL);
     rc = fj__amqp_settings_read(conf, url, &d->settings, err);
     if (rc == FJ_OK)
         rc = fj__domain_new(&d->settings, &d->domain, err);
-    if (rc == FJ_OK && (fj__publisher_new(d->domain, &d->domain->publisher) != FJ_OK ||
-                        fj__replies_new(d->domain, &d->domain->replies) != FJ_OK ||
-                        fj_future_new(NULL, NULL, &d->gate) != FJ_OK))
+    if (rc == FJ_OK && fj_future_new(NULL, NULL, &d->gate) != FJ_OK)
         rc = fj_fail(err, FJ_NOMEM, "out of memory");
     if (rc != FJ_OK)
         free_(&d->base);
     else
         *ret = &d->base;
     return rc;
+}
+
+/* ---- domains -------------------------------------------------------------------------------------------- */
+
+/* The list is walked without its lock: it only grows, behind the first. */
+static fj__domain *after(amqp_driver *d, const fj__domain *domain)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    fj__domain *next = domain->next;
+    (void)pthread_mutex_unlock(&d->lock);
+    return next;
+}
+
+static fj_code add_domain(amqp_driver *d, fj_loop *loop, fj__domain **ret, fj_error **err)
+{
+    fj__domain *domain = NULL;
+    fj_code rc = fj__domain_new(&d->settings, &domain, err);
+
+    if (rc == FJ_OK)
+        rc = fj__pump_on_loop(domain, loop, d, err);
+    if (rc != FJ_OK) {
+        fj__domain_free(domain);
+        return rc;
+    }
+    (void)pthread_mutex_lock(&d->lock);
+    domain->closed = d->closed;
+    domain->next = d->domain->next;
+    d->domain->next = domain;
+    (void)pthread_mutex_unlock(&d->lock);
+    *ret = domain;
+    return FJ_OK;
+}
+
+/* The domain of @p loop, made on first use; the plain one for NULL.  @thread the loop's */
+static fj_code domain_of(amqp_driver *d, fj_loop *loop, fj__domain **ret, fj_error **err)
+{
+    *ret = loop != NULL ? fj__loop_kept(loop, d) : d->domain;
+    return *ret != NULL ? FJ_OK : add_domain(d, loop, ret, err);
 }
 
 /* ---- futures of calls and casts ----------------------------------------------------------------------- */
@@ -110,8 +152,8 @@ static const fj_future_ops future_ops = { .wait = wait_, .cancelled = cancelled,
 
 /* ---- sending -------------------------------------------------------------------------------------------- */
 
-static fj_code encode(amqp_driver *d, const fj_send *s, const char *msg_id, char **body, size_t *n,
-                      fj_error **err)
+static fj_code encode(const amqp_driver *d, fj__domain *domain, const fj_send *s, const char *msg_id,
+                      char **body, size_t *n, fj_error **err)
 {
     char unique[33];
     fj__request_out out = { .method = s->method,
@@ -119,7 +161,7 @@ static fj_code encode(amqp_driver *d, const fj_send *s, const char *msg_id, char
                             .ns = s->target->ns,
                             .version = s->target->version,
                             .msg_id = msg_id,
-                            .reply_q = msg_id != NULL ? fj__replies_queue(d->domain->replies) : NULL,
+                            .reply_q = msg_id != NULL ? fj__replies_queue(domain->replies) : NULL,
                             .monitor = s->monitor,
                             .unique_id = unique,
                             .context = s->context };
@@ -139,7 +181,7 @@ static bool address(const amqp_driver *d, const fj_target *t, char **ret_exchang
     return *ret_exchange != NULL && *ret_key != NULL;
 }
 
-static fj_code make_op(amqp_driver *d, const fj_send *s, fj__op **ret, fj_error **err)
+static fj_code make_op(const amqp_driver *d, fj__domain *domain, const fj_send *s, fj__op **ret, fj_error **err)
 {
     bool call = (s->flags & FJ_SEND_CALL) != 0;
     char id[33] = "";
@@ -150,13 +192,13 @@ static fj_code make_op(amqp_driver *d, const fj_send *s, fj__op **ret, fj_error 
 
     if (call)
         fj__id_hex(id);
-    fj_code rc = encode(d, s, call ? id : NULL, &body, &n, err);
+    fj_code rc = encode(d, domain, s, call ? id : NULL, &body, &n, err);
     if (rc == FJ_OK && !address(d, s->target, &exchange, &key)) {
         fj__free(body);
         rc = fj_fail(err, FJ_NOMEM, "out of memory");
     }
     if (rc == FJ_OK) {
-        rc = fj__op_new(d->domain, call ? FJ__OP_CALL : FJ__OP_CAST, exchange, key, body, n, &op);
+        rc = fj__op_new(domain, call ? FJ__OP_CALL : FJ__OP_CAST, exchange, key, body, n, &op);
         if (rc != FJ_OK)
             (void)fj_fail(err, rc, "out of memory");
     }
@@ -178,13 +220,30 @@ static fj_code make_op(amqp_driver *d, const fj_send *s, fj__op **ret, fj_error 
     return FJ_OK;
 }
 
+static fj_code begin(fj__domain *domain, fj__op *op, fj_future *future, bool waited, fj_error **err)
+{
+    (void)atomic_fetch_add(&op->refs, 1); /* the future's */
+    fj__domain_lock(domain);
+    bool closed = domain->closed;
+    if (!closed) {
+        op->future = fj_future_ref(future);
+        fj__publisher_send(domain->publisher, op, fj_now());
+        fj__domain_touch(domain, &domain->publishing, waited);
+    }
+    fj__domain_unlock(domain);
+    return closed ? fj_fail(err, FJ_CLOSED, "the transport is closed") : FJ_OK;
+}
+
 static fj_code send_(fj_driver *base, const fj_send *s, fj_future **ret, fj_error **err)
 {
     amqp_driver *d = driver_of(base);
+    fj__domain *domain = NULL;
     fj__op *op = NULL;
     fj_future *future = NULL;
-    fj_code rc = make_op(d, s, &op, err);
+    fj_code rc = domain_of(d, fj__loop_domain(), &domain, err);
 
+    if (rc == FJ_OK)
+        rc = make_op(d, domain, s, &op, err);
     json_decref(s->args);
     if (rc != FJ_OK)
         return rc;
@@ -192,19 +251,8 @@ static fj_code send_(fj_driver *base, const fj_send *s, fj_future **ret, fj_erro
         fj__op_unref(op);
         return fj_fail(err, FJ_NOMEM, "out of memory");
     }
-    (void)atomic_fetch_add(&op->refs, 1); /* the future's */
-    op->future = fj_future_ref(future);
-    fj__domain_lock(d->domain);
-    if (d->domain->closed) {
-        op->future = NULL;
-        rc = fj_fail(err, FJ_CLOSED, "the transport is closed");
-    } else {
-        fj__publisher_send(d->domain->publisher, op, fj_now());
-        fj__domain_touch(d->domain, &d->domain->publishing, (s->flags & FJ_SEND_WAITED) != 0);
-    }
-    fj__domain_unlock(d->domain);
+    rc = begin(domain, op, future, (s->flags & FJ_SEND_WAITED) != 0, err);
     if (rc != FJ_OK) {
-        fj_future_unref(future);
         fj_future_unref(future);
         fj__op_unref(op);
         return rc;
@@ -221,34 +269,35 @@ static bool all_out(void *user)
 static fj_code flush(fj_driver *base, fj_deadline by, fj_error **err)
 {
     amqp_driver *d = driver_of(base);
+    fj__domain *domain = NULL;
+    fj_code rc = domain_of(d, fj__loop_domain(), &domain, err);
 
-    if (!fj__domain_wait(d->domain, d->gate, all_out, d->domain, by))
-        return fj_fail(err, FJ_TIMEOUT, "not everything was confirmed in time");
-    return FJ_OK;
+    if (rc != FJ_OK)
+        return rc;
+    rc = fj__domain_wait(domain, d->gate, all_out, domain, by);
+    return rc == FJ_OK ? FJ_OK : fj_fail(err, rc, "not everything was confirmed in time");
 }
 
 static fj_code listen_(fj_driver *base, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
                        fj_listener **ret, fj_error **err)
 {
-    return fj__consumer_listen(driver_of(base)->domain, target, opts, by, ret, err);
+    fj__domain *domain = NULL;
+    fj_code rc = domain_of(driver_of(base), opts->loop, &domain, err);
+
+    return rc == FJ_OK ? fj__consumer_listen(domain, target, opts, by, ret, err) : rc;
 }
 
 /* ---- the end ---------------------------------------------------------------------------------------------- */
 
 static void close_(fj_driver *base)
 {
-    fj__domain *d = driver_of(base)->domain;
+    amqp_driver *d = driver_of(base);
 
-    fj__domain_lock(d);
-    if (!d->closed) {
-        d->closed = true;
-        fj__publisher_fail_all(d->publisher, FJ_CLOSED, "the transport was closed");
-        fj__link_close(&d->publishing, fj_now());
-        fj__link_close(&d->consuming, fj_now());
-        fj__domain_rouse(d); /* whoever polls a listener */
-        fj__domain_touch(d, NULL, false);
-    }
-    fj__domain_unlock(d);
+    (void)pthread_mutex_lock(&d->lock);
+    d->closed = true;
+    (void)pthread_mutex_unlock(&d->lock);
+    for (fj__domain *domain = d->domain; domain != NULL; domain = after(d, domain))
+        fj__domain_close(domain, "the transport was closed");
 }
 
 static bool is_closed(void *user)
@@ -258,18 +307,29 @@ static bool is_closed(void *user)
     return d->publishing.state == FJ__LINK_CLOSED && d->consuming.state == FJ__LINK_CLOSED;
 }
 
+static fj_code stop_domain(amqp_driver *d, fj__domain *domain, fj_deadline by, fj_error **err)
+{
+    fj_code rc = fj__domain_wait(domain, d->gate, is_closed, domain, by);
+
+    if (rc != FJ_OK)
+        (void)fj_fail(err, rc, "the broker did not answer the close in time");
+    fj__domain_lock(domain);
+    fj__link_drop(&domain->publishing);
+    fj__link_drop(&domain->consuming);
+    fj__domain_unlock(domain);
+    return rc;
+}
+
 static fj_code stop(fj_driver *base, fj_deadline by, fj_error **err)
 {
     amqp_driver *d = driver_of(base);
     fj_code rc = FJ_OK;
 
     close_(base);
-    if (!fj__domain_wait(d->domain, d->gate, is_closed, d->domain, by))
-        rc = fj_fail(err, FJ_TIMEOUT, "the broker did not answer the close in time");
-    fj__domain_lock(d->domain);
-    fj__link_drop(&d->domain->publishing);
-    fj__link_drop(&d->domain->consuming);
-    fj__domain_unlock(d->domain);
+    for (fj__domain *domain = d->domain; domain != NULL; domain = after(d, domain)) {
+        fj_code code = stop_domain(d, domain, by, rc == FJ_OK ? err : NULL);
+        rc = rc == FJ_OK ? code : rc;
+    }
     return rc;
 }
 

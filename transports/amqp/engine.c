@@ -356,7 +356,7 @@ static bool beats(const fj__engine *e)
 }
 
 /* With bytes still to go out a heartbeat would only pile up behind them. */
-static fj_deadline beat_due(const fj__engine *e)
+fj_deadline fj__engine_beat_due(const fj__engine *e)
 {
     if (!beats(e) || fj__buf_len(&e->out) != 0)
         return fj_never();
@@ -372,7 +372,7 @@ fj_deadline fj__engine_due(const fj__engine *e)
 {
     if (e->state == FJ__ENGINE_CLOSED || e->state == FJ__ENGINE_IDLE)
         return fj_never();
-    return fj_sooner(e->give_up, fj_sooner(beat_due(e), silence_due(e)));
+    return fj_sooner(e->give_up, fj_sooner(fj__engine_beat_due(e), silence_due(e)));
 }
 
 static bool reached(fj_deadline due, fj_deadline now)
@@ -394,6 +394,14 @@ static void give_up(fj__engine *e)
     }
 }
 
+void fj__engine_beat(fj__engine *e, fj_deadline now)
+{
+    if (reached(fj__engine_beat_due(e), now) &&
+        fj__put_frame(&e->out, FJ__FRAME_HEARTBEAT, 0, NULL, 0) == FJ_OK)
+        e->put_total += FJ__FRAME_EXTRA;
+    /* without memory it is tried again at the next tick */
+}
+
 void fj__engine_tick(fj__engine *e, fj_deadline now)
 {
     if (e->state == FJ__ENGINE_CLOSED || e->state == FJ__ENGINE_IDLE)
@@ -403,9 +411,7 @@ void fj__engine_tick(fj__engine *e, fj_deadline now)
     } else if (reached(silence_due(e), now)) {
         fj__engine_fail(e, FJ_UNREACHABLE, "no heartbeat for %lld s",
                         (long long)((now.ns - e->last_fed.ns) / NS_PER_S));
-    } else if (reached(beat_due(e), now)) {
-        if (fj__put_frame(&e->out, FJ__FRAME_HEARTBEAT, 0, NULL, 0) == FJ_OK)
-            e->put_total += FJ__FRAME_EXTRA;
-        /* without memory it is tried again at the next tick */
+    } else {
+        fj__engine_beat(e, now);
     }
 }

@@ -96,6 +96,9 @@ bool fj__engine_next(fj__engine *e, fj__event *ret);
 /** Heartbeats out, silence of the peer, handshake timeout.  @p wrote: when bytes last went out to the socket is told by
  *  fj__engine_sent(). */
 void fj__engine_tick(fj__engine *e, fj_deadline now);
+/** The heartbeat out alone, if it is due; nobody is judged.  For one who does not read. */
+void fj__engine_beat(fj__engine *e, fj_deadline now);
+fj_deadline fj__engine_beat_due(const fj__engine *e);
 /** When tick is due. */
 fj_deadline fj__engine_due(const fj__engine *e);
 

@@ -94,7 +94,8 @@ fj_code fj__listener_poll(fj_listener *base, fj_deadline by, size_t max, fj_inco
     fj__amqp_listener *l = fj__listener_of(base);
 
     do {
-        (void)fj__domain_wait(l->d, l->gate, something, l, by);
+        if (fj__domain_wait(l->d, l->gate, something, l, by) == FJ_CANCELLED)
+            return fj_fail(err, FJ_CANCELLED, "the task that polls is to end");
         if (is_closing(l))
             return fj_fail(err, FJ_CLOSED, "the listener is closed");
         *ret_n = take(l, max, ret);

@@ -450,6 +450,19 @@ void fj__link_pump(fj__link *l, bool readable, bool writable, fj_deadline now)
     }
 }
 
+void fj__link_beat(fj__link *l, fj_deadline now)
+{
+    if (l->state != FJ__LINK_OPEN)
+        return;
+    fj__engine_beat(l->engine, now);
+    fj__link_flush(l, now);
+}
+
+fj_deadline fj__link_beat_due(const fj__link *l)
+{
+    return l->state == FJ__LINK_OPEN ? fj__engine_beat_due(l->engine) : fj_never();
+}
+
 int fj__link_fd(const fj__link *l, bool *ret_read, bool *ret_write)
 {
     *ret_read = l->state == FJ__LINK_HANDSHAKE || l->state == FJ__LINK_OPEN;

@@ -82,6 +82,9 @@ int fj__link_fd(const fj__link *l, bool *ret_read, bool *ret_write);
 fj_deadline fj__link_due(const fj__link *l);
 /** Readiness, or just the time: goes as far as it can without blocking. */
 void fj__link_pump(fj__link *l, bool readable, bool writable, fj_deadline now);
+/** Write a heartbeat if one is due, and what is queued; read nothing, judge nobody. */
+void fj__link_beat(fj__link *l, fj_deadline now);
+fj_deadline fj__link_beat_due(const fj__link *l);
 /** Try to write what is queued now. */
 void fj__link_flush(fj__link *l, fj_deadline now);
 /** "host:port vhost V" of the host in use. */

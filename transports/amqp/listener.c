@@ -12,8 +12,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { FIRST_CHANNEL = 2 }; /* 1 is the reply queue's */
-
 static void watch(fj_listener *base, fj_watch *ret)
 {
     fj__domain *d = fj__listener_of(base)->d;
@@ -98,9 +96,10 @@ static fj_code stop(fj_listener *base, fj_deadline by, fj_error **err)
         l->left = true;
     }
     fj__domain_unlock(l->d);
-    if (!fj__domain_wait(l->d, l->gate, has_left, l, by))
-        return fj_fail(err, FJ_TIMEOUT, "the broker did not confirm in time that %s is left", l->server_queue);
-    return FJ_OK;
+    fj_code rc = fj__domain_wait(l->d, l->gate, has_left, l, by);
+    return rc == FJ_OK
+               ? FJ_OK
+               : fj_fail(err, rc, "the broker did not confirm in time that %s is left", l->server_queue);
 }
 
 static void free_(fj_listener *base)
@@ -150,7 +149,7 @@ static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_
     if (l == NULL)
         return NULL;
     fj__id_hex(id);
-    l->base.ops = &listener_ops;
+    l->base = (fj_listener){ .ops = &listener_ops, .parks = true };
     l->d = d;
     l->opts = *opts;
     l->last = &l->first;
@@ -208,7 +207,7 @@ fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_lis
     fj__domain_lock(d);
     if (d->closed)
         rc = fj_fail(err, FJ_CLOSED, "the transport is closed");
-    else if (!fj__domain_attach(d, &d->consuming, &l->channel, FIRST_CHANNEL, fj_now()))
+    else if (!fj__domain_attach(d, &d->consuming, &l->channel, FJ__LISTENER_CHANNEL, fj_now()))
         rc = fj_fail(err, FJ_BUSY, "no channel is free on the connection: too many listeners");
     else
         fj__domain_touch(d, &d->consuming, true);

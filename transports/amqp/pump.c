@@ -4,8 +4,10 @@
 
 #include "base/alloc.h"
 #include "runtime/future.h"
+#include "runtime/loop.h"
 #include "runtime/sync.h"
 
+#include <fjord/task.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -13,9 +15,10 @@
 /* How soon the keeper looks again, at the earliest, after somebody else who had the token. */
 #define SUPERVISE_NS 1000000000LL
 
-struct fj__waiter {
-    struct fj__waiter *next;
+struct fj__sleeper {
+    struct fj__sleeper *next;
     fj_future *gate;
+    bool parked; /* a task: it cannot lead */
 };
 
 static void wake_leader(fj__domain *d)
@@ -32,7 +35,7 @@ void fj__pump_wake(fj__domain *d)
 
 void fj__pump_nudge(fj__domain *d)
 {
-    for (const struct fj__waiter *w = d->waiters; w != NULL; w = w->next)
+    for (const struct fj__sleeper *w = d->waiters; w != NULL; w = w->next)
         fj__future_nudge(w->gate);
 }
 
@@ -101,17 +104,30 @@ static void kick_keeper(fj__domain *d)
     (void)pthread_cond_signal(&d->keeper_cond);
 }
 
+/* A blocked caller that can lead, or NULL. */
+static struct fj__sleeper *next_leader(const fj__domain *d)
+{
+    struct fj__sleeper *w = d->waiters;
+
+    while (w != NULL && w->parked)
+        w = w->next;
+    return w;
+}
+
 /* The token is free: give it to a blocked caller, else see that the keeper takes it when it has to. */
 static void hand_on(fj__domain *d)
 {
-    if (d->waiters != NULL) {
-        fj__future_nudge(d->waiters->gate);
+    struct fj__sleeper *next = next_leader(d);
+
+    if (next != NULL) {
+        fj__future_nudge(next->gate);
         return;
     }
     if (d->consuming.state == FJ__LINK_IDLE && d->publishing.state == FJ__LINK_IDLE)
         return;
     start_keeper(d);
-    if (fj__domain_outstanding(d) || fj__domain_due(d).ns < d->keeper_until)
+    if ((d->loop == NULL && (fj__domain_outstanding(d) || d->leaving)) ||
+        fj__domain_due(d).ns < d->keeper_until)
         kick_keeper(d);
 }
 
@@ -126,6 +142,8 @@ static void lead(fj__domain *d, fj_deadline by, bool keeper)
     d->keeper_leads = keeper;
     pump(d, by);
     d->keeper_leads = false;
+    if (d->parked != 0)
+        fj__pump_nudge(d); /* they never lead, and so never look by themselves */
     bool slow = false;
     for (const fj__outcome *o = d->outcomes; o != NULL; o = o->next)
         slow = slow || o->slow;
@@ -150,6 +168,79 @@ static void give_up_own(fj__domain *d)
     d->turn++;
 }
 
+/* Sleep until kicked, or @p until. */
+static void keeper_sleep(fj__domain *d, fj_deadline until)
+{
+    d->keeper_until = until.ns;
+    d->keeper_kicked = false;
+    while (!d->keeper_kicked && !d->keeper_stop && fj__cond_wait(&d->keeper_cond, &d->lock, until))
+        ;
+    d->keeper_until = 0;
+}
+
+/* The plain domain: lead while something is outstanding or due and nobody else is there. */
+static void keep_plain(fj__domain *d)
+{
+    if (d->leaving && !d->closed && fj__domain_idle(d)) {
+        fj__domain_unlock(d);
+        fj__domain_close(d, "the loop it belonged to is gone");
+        fj__domain_lock(d);
+    }
+    fj_deadline next = fj__domain_due(d);
+    bool idle = d->led || next_leader(d) != NULL; /* whoever leads, or is about to, does it */
+
+    if (idle || (!fj__domain_outstanding(d) && !fj_passed(next))) {
+        if (idle && fj_left_ns(next) < SUPERVISE_NS)
+            next = fj_in_ms(SUPERVISE_NS / 1000000);
+        keeper_sleep(d, next);
+        return;
+    }
+    lead(d, fj__domain_outstanding(d) ? fj_never() : fj_now(), true);
+    if (!d->led && next_leader(d) != NULL)
+        fj__future_nudge(next_leader(d)->gate); /* a caller is there: it leads from here on */
+}
+
+/* How long the owner of a loop's domain may be late. */
+static int64_t grace(const fj__domain *d)
+{
+    return d->settings->heartbeat != 0 ? (int64_t)d->settings->heartbeat * 125000000 : SUPERVISE_NS;
+}
+
+static fj_deadline supervise_at(const fj__domain *d)
+{
+    fj_deadline next = fj__domain_tend_due(d);
+
+    if (fj_is_never(next))
+        return next;
+    next.ns = next.ns < FJ_NEVER_NS - grace(d) ? next.ns + grace(d) : FJ_NEVER_NS;
+    return next;
+}
+
+void fj__pump_supervise(fj__domain *d)
+{
+    fj_deadline at = supervise_at(d);
+
+    if (fj_is_never(at))
+        return;
+    start_keeper(d);
+    if (at.ns < d->keeper_until)
+        kick_keeper(d);
+}
+
+/* A loop's domain: do what its owner is late with, an eighth of the heartbeat's interval at most. */
+static void keep_for_loop(fj__domain *d)
+{
+    fj_deadline next = supervise_at(d);
+
+    if (!fj_passed(next)) {
+        keeper_sleep(d, next);
+        return;
+    }
+    fj__domain_tend(d, fj_now());
+    fj__domain_unlock(d);
+    fj__domain_lock(d);
+}
+
 static void *keeper_thread(void *arg)
 {
     fj__domain *d = arg;
@@ -157,35 +248,24 @@ static void *keeper_thread(void *arg)
     (void)pthread_setname_np(pthread_self(), "fj-keeper");
     fj__domain_lock(d);
     while (!d->keeper_stop) {
-        fj_deadline next = fj__domain_due(d);
-        bool idle = d->led || d->waiters != NULL; /* whoever leads, or is about to, does it */
-        if (idle || (!fj__domain_outstanding(d) && !fj_passed(next))) {
-            if (idle && fj_left_ns(next) < SUPERVISE_NS)
-                next = fj_in_ms(SUPERVISE_NS / 1000000);
-            d->keeper_until = next.ns;
-            d->keeper_kicked = false;
-            while (!d->keeper_kicked && !d->keeper_stop && fj__cond_wait(&d->keeper_cond, &d->lock, next))
-                ;
-            d->keeper_until = 0;
-            continue;
-        }
-        lead(d, fj__domain_outstanding(d) ? fj_never() : fj_now(), true);
-        if (d->waiters != NULL && !d->led)
-            fj__future_nudge(d->waiters->gate); /* a caller is there: it leads from here on */
+        if (d->loop != NULL)
+            keep_for_loop(d);
+        else
+            keep_plain(d);
     }
     fj__domain_unlock(d);
     return NULL;
 }
 
-static void add_waiter(fj__domain *d, struct fj__waiter *w)
+static void add_waiter(fj__domain *d, struct fj__sleeper *w)
 {
     w->next = d->waiters;
     d->waiters = w;
 }
 
-static void remove_waiter(fj__domain *d, struct fj__waiter *w)
+static void remove_waiter(fj__domain *d, struct fj__sleeper *w)
 {
-    for (struct fj__waiter **at = &d->waiters; *at != NULL; at = &(*at)->next) {
+    for (struct fj__sleeper **at = &d->waiters; *at != NULL; at = &(*at)->next) {
         if (*at == w) {
             *at = w->next;
             return;
@@ -193,49 +273,64 @@ static void remove_waiter(fj__domain *d, struct fj__waiter *w)
     }
 }
 
-bool fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by)
+/* Sleep until nudged.  @return OK; TIMEOUT; CANCELLED */
+static fj_code sleep_on_gate(fj__domain *d, fj_future *gate, fj_deadline by)
 {
+    struct fj__sleeper w = { .gate = gate, .parked = fj_task_current() != NULL };
+
+    add_waiter(d, &w);
+    d->parked += w.parked;
+    if (d->keeper_leads && d->sleeping)
+        wake_leader(d); /* it frees the token to us */
+    else if (w.parked && !d->led && !fj__pump_by_loop(d))
+        hand_on(d); /* the keeper must */
+    fj__domain_unlock(d);
+    fj_code code = fj__future_sleep(gate, by);
+    fj__domain_lock(d);
+    d->parked -= w.parked;
+    remove_waiter(d, &w);
+    return code;
+}
+
+fj_code fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by)
+{
+    fj_code code = FJ_OK;
     bool yes;
 
     fj__domain_lock(d);
     start_keeper(d);
     give_up_own(d);
-    while (!(yes = ready(user)) && !fj_passed(by)) {
-        if (!d->led) {
+    while (!(yes = ready(user)) && code != FJ_CANCELLED && !fj_passed(by)) {
+        if (d->led || fj_task_current() != NULL || fj__pump_by_loop(d))
+            code = sleep_on_gate(d, gate, by);
+        else
             lead(d, by, false);
-            continue;
-        }
-        struct fj__waiter w = { .gate = gate };
-        add_waiter(d, &w);
-        if (d->keeper_leads && d->sleeping)
-            wake_leader(d); /* it frees the token to us */
-        fj__domain_unlock(d);
-        fj__future_sleep(gate, by);
-        fj__domain_lock(d);
-        remove_waiter(d, &w);
     }
-    if (!d->led)
+    if (!d->led && !fj__pump_by_loop(d))
         hand_on(d);
     fj__domain_unlock(d);
-    return yes;
+    return yes ? FJ_OK : code == FJ_CANCELLED ? FJ_CANCELLED : FJ_TIMEOUT;
 }
 
 void fj__domain_pump(fj__domain *d)
 {
     fj__domain_lock(d);
-    if (!d->led)
+    if (!d->led && !fj__pump_by_loop(d))
         lead(d, fj_now(), false);
-    if (!d->led)
+    if (!d->led && !fj__pump_by_loop(d))
         hand_on(d);
     fj__domain_unlock(d);
 }
 
 void fj__domain_touch(fj__domain *d, fj__link *link, bool waits)
 {
-    if (link != NULL)
+    bool by_loop = fj__pump_by_loop(d), here = by_loop && fj__loop_here(d->loop);
+
+    /* What is published in one turn of a loop leaves in one write, before the loop sleeps. */
+    if (link != NULL && !(here && link == &d->publishing))
         fj__link_flush(link, fj_now());
-    if (d->led) {
-        if (d->sleeping && (fj__domain_unwritten(d) || fj__domain_due(d).ns < d->sleep_until))
+    if (d->led || by_loop) {
+        if (d->sleeping && !here && (fj__domain_unwritten(d) || fj__domain_due(d).ns < d->sleep_until))
             wake_leader(d);
     } else if (!waits) {
         hand_on(d);
@@ -249,11 +344,16 @@ void fj__pump_init(fj__domain *d)
     fj__cond_init(&d->keeper_cond);
 }
 
+void fj__pump_retire(fj__domain *d)
+{
+    d->keeper_stop = true;
+    kick_keeper(d);
+}
+
 void fj__pump_fini(fj__domain *d)
 {
     fj__domain_lock(d);
-    d->keeper_stop = true;
-    kick_keeper(d);
+    fj__pump_retire(d);
     fj__pump_wake(d);
     fj__domain_unlock(d);
     if (d->keeper_started)

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A domain as a source on a loop, and who frees it. */
+#include "transports/amqp/pump.h"
+
+#include "base/alloc.h"
+#include "runtime/loop.h"
+
+bool fj__pump_by_loop(const fj__domain *d)
+{
+    return d->loop != NULL && (!fj__loop_here(d->loop) || fj_loop_is_running(d->loop));
+}
+
+/* The loop holds it no longer.  On the loop's thread. */
+static void leave_loop(fj__domain *d)
+{
+    fj_loop *loop = d->loop;
+
+    fj_loop_detach(loop, &d->source);
+    fj__domain_lock(d);
+    d->loop = NULL;
+    d->leaving = true;
+    bool orphan = d->orphan;
+    if (!orphan)
+        fj__domain_touch(d, NULL, false); /* the keeper sees to the rest */
+    fj__domain_unlock(d);
+    if (orphan)
+        fj__domain_free(d);
+}
+
+static void loop_ends(void *value)
+{
+    leave_loop(value);
+}
+
+static bool has_unflushed(const fj__link *l)
+{
+    return l->state == FJ__LINK_OPEN && !l->wants_write && fj__buf_len(fj__engine_output(l->engine)) != 0;
+}
+
+static void watch(fj_source *source, fj_watch *ret)
+{
+    fj__domain *d = fj__container(source, fj__domain, source);
+
+    fj__domain_lock(d);
+    fj__domain_watch(d, ret);
+    if (d->orphan || has_unflushed(&d->consuming) || has_unflushed(&d->publishing))
+        ret->by = (fj_deadline){ 0 };
+    d->sleep_until = ret->by.ns;
+    d->sleeping = true;
+    fj__pump_supervise(d);
+    fj__domain_unlock(d);
+}
+
+static void pump(fj_source *source, const fj_watch *ready, fj_deadline now)
+{
+    fj__domain *d = fj__container(source, fj__domain, source);
+
+    fj__domain_lock(d);
+    d->sleeping = false;
+    bool orphan = d->orphan;
+    if (!orphan) {
+        fj__domain_turn(d, ready, now);
+        fj__pump_nudge(d); /* what they wait for may have become true */
+    }
+    fj__domain_unlock(d);
+    if (!orphan)
+        return;
+    fj__loop_unkeep(d->loop, d->key);
+    leave_loop(d);
+}
+
+fj_code fj__pump_on_loop(fj__domain *d, fj_loop *loop, const void *key, fj_error **err)
+{
+    d->source = (fj_source){ .watch = watch, .pump = pump };
+    fj_code code = fj_loop_attach(loop, &d->source, err);
+    if (code != FJ_OK)
+        return code;
+    code = fj__loop_keep(loop, key, d, loop_ends);
+    if (code != FJ_OK) {
+        fj_loop_detach(loop, &d->source);
+        return fj_fail(err, code, "no memory for a loop's connections");
+    }
+    d->key = key;
+    d->loop = loop;
+    return FJ_OK;
+}
+
+void fj__pump_let_go(fj__domain *d)
+{
+    fj__domain_lock(d);
+    fj_loop *loop = d->loop;
+    bool here = loop == NULL || fj__loop_here(loop);
+    d->orphan = true;
+    if (!here) {
+        fj__link_drop(&d->consuming);
+        fj__link_drop(&d->publishing);
+        fj__pump_retire(d); /* the settings go with the driver */
+        fj__pump_wake(d);
+    }
+    fj__domain_unlock(d);
+    if (!here)
+        return;
+    if (loop != NULL) {
+        fj__loop_unkeep(loop, d->key);
+        leave_loop(d);
+    } else {
+        fj__domain_free(d);
+    }
+}
