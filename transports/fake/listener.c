@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A listener takes from three queues: topic, topic.server and its own of the fanout.  What the broker has given it and
- * poll() has not is `ready`; one eventfd is readable exactly while that is not empty, another wakes poll().
+ * poll() has not is `ready`; one eventfd is readable exactly while that is not empty, another wakes poll().  A task in
+ * poll() is woken without either.
  */
 #include "fake.h"
 
 #include "base/alloc.h"
 #include "base/ids.h"
+#include "runtime/loop.h"
+#include "runtime/task.h"
 #include "transports/failure.h"
 
 #include <errno.h>
@@ -24,6 +27,10 @@ struct fj__fake_listener {
     fj__fake_msg *ready, **ready_end;
     atomic_bool closed, interrupted;
     int ready_fd, wake_fd;
+    bool fd_wanted;   /* somebody looks at ready_fd; @locks broker */
+    fj_loop *loop;    /* that drives it, or NULL */
+    fj_task *polls;   /* the task that waits in poll(), or NULL; @locks broker */
+    fj__letter nudge; /* from a signal handler to that task; posted, it holds a reference */
 };
 
 typedef struct {
@@ -65,10 +72,13 @@ void fj__fake_arrive(fj__fake_consumer *c, fj__fake_msg *msg)
     msg->next = NULL;
     if (l->ready == NULL) {
         l->ready_end = &l->ready;
-        raise_fd(l->ready_fd);
+        if (l->fd_wanted)
+            raise_fd(l->ready_fd);
     }
     *l->ready_end = msg;
     l->ready_end = &msg->next;
+    if (l->polls != NULL)
+        fj__task_wake(l->polls);
 }
 
 static void unref(fj__fake_listener *l)
@@ -79,6 +89,7 @@ static void unref(fj__fake_listener *l)
         (void)close(l->ready_fd);
     if (l->wake_fd >= 0)
         (void)close(l->wake_fd);
+    fj__loop_unref(l->loop);
     fj__free(l);
 }
 
@@ -231,10 +242,50 @@ static size_t take_some(fj__fake_listener *l, size_t max, fj_incoming **ret)
     bool some = l->ready != NULL;
     while (l->ready != NULL && n < max && (ret[n] = take(l)) != NULL)
         n++;
-    if (some && l->ready == NULL)
+    if (some && l->ready == NULL && l->fd_wanted)
         lower_fd(l->ready_fd);
     fj__fake_unlock();
     return n;
+}
+
+/* From now on the descriptor tells the truth. */
+static int wanted_fd(fj__fake_listener *l)
+{
+    fj__fake_lock();
+    if (!l->fd_wanted && l->ready != NULL)
+        raise_fd(l->ready_fd);
+    l->fd_wanted = true;
+    fj__fake_unlock();
+    return l->ready_fd;
+}
+
+static bool is_news(fj__fake_listener *l)
+{
+    return l->ready != NULL || atomic_load(&l->closed) || atomic_load(&l->interrupted);
+}
+
+/* @return OK when there may be something to look at; else why the task was woken */
+static fj_code wait_in_task(fj__fake_listener *l, fj_deadline by)
+{
+    fj__fake_lock();
+    bool news = is_news(l);
+    if (!news)
+        l->polls = fj_task_current();
+    fj__fake_unlock();
+    if (news)
+        return FJ_OK;
+    fj_code code = fj__task_park("a message", by);
+    fj__fake_lock();
+    l->polls = NULL;
+    fj__fake_unlock();
+    return code;
+}
+
+static void wait_on_thread(fj__fake_listener *l, fj_deadline by)
+{
+    struct pollfd fds[] = { { .fd = wanted_fd(l), .events = POLLIN }, { .fd = l->wake_fd, .events = POLLIN } };
+
+    (void)poll(fds, 2, fj_left_ms(by));
 }
 
 static fj_code take_messages(fj_listener *base, fj_deadline by, size_t max, fj_incoming **ret, size_t *ret_n,
@@ -257,9 +308,13 @@ static fj_code take_messages(fj_listener *base, fj_deadline by, size_t max, fj_i
             return FJ_OK;
         if (fj_passed(by))
             return FJ_TIMEOUT;
-        struct pollfd fds[] = { { .fd = l->ready_fd, .events = POLLIN },
-                                { .fd = l->wake_fd, .events = POLLIN } };
-        (void)poll(fds, 2, fj_left_ms(by));
+        if (fj_task_current() == NULL) {
+            wait_on_thread(l, by);
+            continue;
+        }
+        fj_code code = wait_in_task(l, by);
+        if (code != FJ_OK && code != FJ_TIMEOUT)
+            return fj_fail(err, code, "%s", fj_code_text(code));
     }
 }
 
@@ -267,8 +322,9 @@ static void watch(fj_listener *base, fj_watch *ret)
 {
     fj__fake_listener *l = self(base);
 
-    ret->fds[0].fd = l->ready_fd;
+    ret->fds[0].fd = wanted_fd(l);
     ret->fds[1].fd = l->wake_fd;
+    ret->fds[0].opened = ret->fds[1].opened = 0;
     ret->fds[0].read = ret->fds[1].read = true;
     ret->fds[0].write = ret->fds[1].write = false;
     ret->n = 2;
@@ -282,7 +338,7 @@ static void pump(fj_listener *l, fj_deadline now)
 
 static int ready_fd(fj_listener *l)
 {
-    return self(l)->ready_fd;
+    return wanted_fd(self(l));
 }
 
 static fj_code ack(fj_listener *l, fj_incoming **in, size_t n, fj_deadline by, fj_error **err)
@@ -296,10 +352,33 @@ static fj_code ack(fj_listener *l, fj_incoming **in, size_t n, fj_deadline by, f
     return FJ_OK;
 }
 
-static void interrupt(fj_listener *l)
+static void wake_poll(fj__fake_listener *l)
 {
-    atomic_store(&self(l)->interrupted, true);
-    raise_fd(self(l)->wake_fd);
+    fj__fake_lock();
+    if (l->polls != NULL)
+        fj__task_wake(l->polls);
+    fj__fake_unlock();
+}
+
+static void read_nudge(fj__letter *letter)
+{
+    fj__fake_listener *l = fj__container(letter, fj__fake_listener, nudge);
+
+    wake_poll(l);
+    unref(l);
+}
+
+static void interrupt(fj_listener *base)
+{
+    fj__fake_listener *l = self(base);
+
+    atomic_store(&l->interrupted, true);
+    raise_fd(l->wake_fd);
+    if (l->loop == NULL)
+        return;
+    atomic_fetch_add(&l->refs, 1);
+    if (!fj__loop_post(l->loop, &l->nudge))
+        atomic_fetch_sub(&l->refs, 1); /* the letter that is there has one */
 }
 
 /* ---- life --------------------------------------------------------------------------------------- */
@@ -309,7 +388,7 @@ static void give_ready_back(fj__fake_listener *l)
 {
     fj__fake_msg *reversed = NULL;
 
-    if (l->ready != NULL)
+    if (l->ready != NULL && l->fd_wanted)
         lower_fd(l->ready_fd);
     while (l->ready != NULL) {
         fj__fake_msg *msg = l->ready;
@@ -338,6 +417,7 @@ static void close_listener(fj_listener *base)
         fj__fake_unconsume(&l->sources[i]);
     give_ready_back(l);
     fj__fake_unlock();
+    wake_poll(l);
     raise_fd(l->wake_fd);
 }
 
@@ -406,7 +486,10 @@ static fj__fake_listener *make(const fj_listen_opts *opts)
 
     if (l == NULL)
         return NULL;
-    l->base.ops = &listener_ops;
+    l->base = (fj_listener){ .ops = &listener_ops, .parks = true };
+    if (opts != NULL && opts->loop != NULL)
+        l->loop = fj__loop_ref(opts->loop);
+    l->nudge.read = read_nudge;
     atomic_init(&l->refs, 1);
     l->ready_end = &l->ready;
     l->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

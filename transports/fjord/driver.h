@@ -15,6 +15,7 @@
 #include <fjord/conf.h>
 #include <fjord/error.h>
 #include <fjord/future.h>
+#include <fjord/loop.h>
 #include <fjord/target.h>
 #include <fjord/url.h>
 #include <fjord/watch.h>
@@ -87,17 +88,18 @@ typedef struct {
 
 struct fj_listener {
     const fj_listener_ops *ops;
+    bool parks; /**< called in a task, poll() and ack() suspend it where they would block a thread */
 };
 
 typedef struct {
     size_t size;
     unsigned slots; /**< how many messages will run at once: sizes the default prefetch */
     bool ack_done;  /**< acknowledge when processed (at-least-once) instead of when admitted */
-    bool loop;      /**< a loop will drive it through watch() and pump(): the thread calling is its owner */
+    fj_loop *loop;  /**< this loop will drive it: lends for the listener's life; NULL: threads will */
 } fj_listen_opts;
-#define FJ_LISTEN_OPTS_INIT                     \
-    {                                           \
-        sizeof(fj_listen_opts), 1, false, false \
+#define FJ_LISTEN_OPTS_INIT                    \
+    {                                          \
+        sizeof(fj_listen_opts), 1, false, NULL \
     }
 
 /* ---- driver ------------------------------------------------------------------------------------ */
