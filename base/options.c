@@ -139,6 +139,8 @@ static const fj__option table[] = {
       "How many requests are processed at once; 0: [DEFAULT] executor_thread_pool_size." },
     { "fjord", "thread_pool_size", FJ__OPT_INT, "20", 1, 100000, NULL, NULL, NULL, FJ__FIXED,
       "Threads of the process for blocking functions called from tasks; the transport opened last decides." },
+    { "fjord", "stack_size", FJ__OPT_INT, "0", 0, 1073741824, "bytes", NULL, NULL, FJ__FIXED,
+      "Stack of a method on a loop; 0: 32 KiB for explicit methods, 64 KiB for others." },
     { "fjord", "ack", FJ__OPT_CHOICE, "admit", ANY, NULL, "admit done", NULL, FJ__FIXED,
       "When a message is acknowledged: admit (at most once) or done (at least once)." },
     { "fjord", "drain", FJ__OPT_FLOAT, "60", 0, 86400, "s", NULL, NULL, FJ__RELOADS,

@@ -6,6 +6,7 @@
 #include "blocking.h"
 
 #include "base/alloc.h"
+#include "executors/private.h"
 #include "executors/slots.h"
 
 struct blocking {
@@ -183,8 +184,8 @@ static fj_code invoke(void *user, fj_request *req, json_t *args, json_t **ret, f
 {
     struct blocking *b = user;
 
-    return b->wrap != NULL ? b->wrap(b->wrap_user, req, args, ret, err)
-                           : fj_invoke_direct(NULL, req, args, ret, err);
+    return fj__invoke_by_flavour(b->wrap != NULL ? b->wrap : fj_invoke_direct, b->wrap_user, req, args, ret,
+                                 err);
 }
 
 static void close_it(fj_executor *x)

@@ -4,13 +4,15 @@
 
 #include "base/alloc.h"
 #include "executors/blocking.h"
+#include "executors/coroutine.h"
 #include "executors/threading.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
 #include <string.h>
 
-static const fj_executor_ops *const builtin[] = { &fj__executor_blocking, &fj__executor_threading };
+static const fj_executor_ops *const builtin[] = { &fj__executor_blocking, &fj__executor_threading,
+                                                  &fj__executor_coroutine };
 
 struct loaded {
     struct loaded *next;

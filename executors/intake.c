@@ -70,7 +70,7 @@ static void admit_all(fj__intake *in, fj_incoming **messages, size_t n)
     }
 }
 
-/* @return false when the listener is closed */
+/* @return false when the listener is closed, or the task of the intake is to end */
 static bool poll_once(fj__intake *in, size_t max)
 {
     fj_incoming *messages[BATCH];
@@ -81,11 +81,11 @@ static bool poll_once(fj__intake *in, size_t max)
         in->listener->ops->poll(in->listener, fj_never(), max < BATCH ? max : BATCH, messages, &n, &err);
     if (code == FJ_OK)
         admit_all(in, messages, n);
-    else if (code != FJ_AGAIN && code != FJ_TIMEOUT && code != FJ_CLOSED)
+    else if (code != FJ_AGAIN && code != FJ_TIMEOUT && code != FJ_CLOSED && code != FJ_CANCELLED)
         fj__trouble_pause(&in->trouble, in->slots, "polling failed", fj_never(), code, err);
     else
         fj_error_free(err);
-    return code != FJ_CLOSED;
+    return code != FJ_CLOSED && code != FJ_CANCELLED;
 }
 
 void fj__intake_run(fj__intake *in)

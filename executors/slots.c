@@ -148,6 +148,14 @@ bool fj__slots_begin(fj__slot *slot, fj_incoming *in)
     return true;
 }
 
+void fj__slots_set_job(fj__slot *slot, void (*job)(void *user), void *user)
+{
+    lock(slot->owner);
+    slot->job = job;
+    slot->job_user = user;
+    unlock(slot->owner);
+}
+
 void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user)
 {
     fj__slots *s = slot->owner;

@@ -57,6 +57,8 @@ unsigned fj__slots_free_count(fj__slots *s);
 fj_code fj__slots_await(fj__slots *s, bool queued_too, fj_deadline by);
 /** Make a request of @p in (takes) in @p slot (takes).  @return false when there is nothing to run */
 bool fj__slots_begin(fj__slot *slot, fj_incoming *in);
+/** Have a taken slot run @p job instead of a request. */
+void fj__slots_set_job(fj__slot *slot, void (*job)(void *user), void *user);
 /** Put a taken slot at the end of the queue of what is to run: a request's, or @p job unless it is NULL. */
 void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user);
 /** The first of the queue, or NULL. */

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "executors/intake.h"
+#include "executors/private.h"
 #include "runtime/thread.h"
 
 #include <string.h>
@@ -143,8 +144,8 @@ static fj_code invoke(void *user, fj_request *req, json_t *args, json_t **ret, f
 {
     struct threading *t = user;
 
-    return t->wrap != NULL ? t->wrap(t->wrap_user, req, args, ret, err)
-                           : fj_invoke_direct(NULL, req, args, ret, err);
+    return fj__invoke_by_flavour(t->wrap != NULL ? t->wrap : fj_invoke_direct, t->wrap_user, req, args, ret,
+                                 err);
 }
 
 static void close_it(fj_executor *x)

@@ -15,6 +15,7 @@
 #include <fjord/dispatcher.h>
 #include <fjord/driver.h>
 #include <fjord/error.h>
+#include <fjord/loop.h>
 
 FJ_BEGIN_DECLS
 
@@ -37,6 +38,7 @@ typedef struct {
     bool ack_done;     /**< the listener acknowledges on completion */
     fj_invoke_fn wrap; /**< the user's wrapper around a method's call, or NULL */
     void *wrap_user;
+    fj_loop *loop; /**< for FJ_EXECUTOR_LOOP: lends; NULL: the loop of the thread that calls create */
 } fj_executor_opts;
 
 typedef struct {

@@ -173,7 +173,7 @@ static void start(void)
 
 static fj_executor_opts opts_for(unsigned slots)
 {
-    fj_executor_opts opts = { sizeof opts, slots, false, NULL, NULL };
+    fj_executor_opts opts = { sizeof opts, slots, false, NULL, NULL, NULL };
 
     return opts;
 }

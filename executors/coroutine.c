@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The coroutine executor: each method runs in a task of its own, and only awaits suspend it.  A call that blocks
+ * really blocks the loop; debug mode says which.
+ */
+#include "coroutine.h"
+
+#include "executors/tasks.h"
+#include "runtime/stack.h"
+
+static void shape(fj_flavour flavour, fj_task_opts *opts)
+{
+    opts->stack = flavour == FJ_CORO ? FJ__STACK_CORO : FJ__STACK_DEFAULT;
+}
+
+static fj_code create(const fj_conf *conf, const fj_executor_opts *opts, fj_executor **ret, fj_error **err)
+{
+    return fj__tasks_create(&fj__executor_coroutine, shape, conf, opts, ret, err);
+}
+
+static const char *const aliases[] = { "trollius", "asyncio", NULL };
+
+const fj_executor_ops fj__executor_coroutine = {
+    .abi = FJ_EXECUTOR_ABI,
+    .size = sizeof(fj_executor_ops),
+    .name = "coroutine",
+    .aliases = aliases,
+    .caps = FJ_EXECUTOR_STEPS | FJ_EXECUTOR_LOOP | FJ_EXECUTOR_CORO,
+    .create = create,
+    .start = fj__tasks_start,
+    .step = fj__tasks_step,
+    .submit = fj__tasks_submit,
+    .invoke = fj__tasks_invoke,
+    .close = fj__tasks_close,
+    .stop = fj__tasks_stop,
+    .abort = fj__tasks_abort,
+    .free = fj__tasks_free,
+    .at_fork = fj__tasks_at_fork,
+    .running = fj__tasks_running,
+};

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "private.h"
+
+#include "dispatcher/request.h"
+#include "runtime/loop.h"
+#include "runtime/stack.h"
+
+#include <fjord/await.h>
+#include <pthread.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static bool have_key;
+
+static void free_loop(void *loop)
+{
+    fj_loop_free(loop);
+}
+
+static void make_key(void)
+{
+    have_key = pthread_key_create(&key, free_loop) == 0;
+}
+
+static fj_code loop_of_thread(fj_loop **ret, fj_error **err)
+{
+    (void)pthread_once(&once, make_key);
+    if (!have_key)
+        return fj_fail(err, FJ_SYSTEM, "no key for a loop of the thread's own");
+    *ret = pthread_getspecific(key);
+    if (*ret != NULL)
+        return FJ_OK;
+    fj_code code = fj_loop_new(ret, err);
+    if (code != FJ_OK)
+        return code;
+    fj__loop_set_private(*ret, true);
+    if (pthread_setspecific(key, *ret) == 0)
+        return FJ_OK;
+    fj_loop_free(*ret);
+    return fj_fail(err, FJ_NOMEM, "no memory for a loop of the thread's own");
+}
+
+struct call {
+    fj_invoke_fn invoke;
+    void *user;
+    fj_request *req;
+    json_t *args, *ret;
+    fj_code code;
+    fj_error *error;
+};
+
+static fj_code run(void *user, json_t **ret, fj_error **err)
+{
+    struct call *c = user;
+
+    (void)ret, (void)err;
+    fj_request *before = fj__request_swap(c->req);
+    c->code = c->invoke(c->user, c->req, c->args, &c->ret, &c->error);
+    (void)fj__request_swap(before);
+    return FJ_OK;
+}
+
+static fj_code run_on_loop(struct call *c, fj_error **err)
+{
+    fj_task_opts opts = FJ_TASK_OPTS_INIT;
+    fj_task *task = NULL;
+    fj_code code = loop_of_thread(&opts.loop, err);
+
+    opts.name = fj_request_chosen(c->req)->name;
+    opts.stack = FJ__STACK_CORO;
+    if (code == FJ_OK)
+        code = fj_task_spawn(run, c, &opts, &task, err);
+    if (code == FJ_OK)
+        code = fj_loop_run_until_complete(opts.loop, fj_task_future(task), NULL, err);
+    fj_task_unref(task);
+    return code;
+}
+
+fj_code fj__invoke_by_flavour(fj_invoke_fn invoke, void *user, fj_request *req, json_t *args, json_t **ret,
+                              fj_error **err)
+{
+    struct call c = { .invoke = invoke, .user = user, .req = req, .args = args, .code = FJ_OK };
+
+    if (fj_request_chosen(req)->flavour != FJ_CORO)
+        return invoke(user, req, args, ret, err);
+    fj_code code = run_on_loop(&c, err);
+    if (code != FJ_OK)
+        return code;
+    *ret = c.ret;
+    return c.error != NULL ? fj_error_move(c.error, err) : c.code;
+}
