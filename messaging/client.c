@@ -10,7 +10,7 @@
 #include "base/alloc.h"
 #include "base/version.h"
 #include "internal.h"
-#include "runtime/sync.h"
+#include "runtime/waiter.h"
 
 #include <fjord/dispatcher.h>
 #include <pthread.h>
@@ -24,7 +24,7 @@ struct fj_client {
     fj_remote_error *rules;
     /* casts on their way */
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    fj__waiters flushing;
     size_t casting;
     fj_error *failed;
 };
@@ -43,7 +43,6 @@ static void unref(fj_client *c)
     fj__free((char *)(uintptr_t)c->opts.version_cap);
     fj__target_fini(&c->target);
     fj_error_free(c->failed);
-    (void)pthread_cond_destroy(&c->changed);
     (void)pthread_mutex_destroy(&c->lock);
     fj__free(c);
 }
@@ -86,7 +85,6 @@ fj_code fj_client_new(fj_transport *transport, const fj_target *target, const fj
     atomic_init(&c->refs, 1);
     c->transport = transport;
     (void)pthread_mutex_init(&c->lock, NULL);
-    fj__cond_init(&c->changed);
     if (!copy_opts(c, opts) || fj__target_copy(target, &c->target) != FJ_OK) {
         unref(c);
         return fj_fail(err, FJ_NOMEM, "no memory for a client");
@@ -257,6 +255,21 @@ static fj_code begin(fj_client *c, const char *method, json_t *args, const fj_ca
     return code;
 }
 
+/* The same for one who waits for it next: nothing is sent where that is not allowed.  @param args takes */
+static fj_code begin_waited(fj_client *c, const char *method, json_t *args, const fj_call_opts *o,
+                            unsigned kind, fj_future **ret, fj_deadline *ret_by, fj_error **err)
+{
+    fj_code code = fj__may_wait(err);
+
+    if (code != FJ_OK) {
+        json_decref(args);
+        return code;
+    }
+    if (fj_task_current() == NULL) /* a thread helps with the connection while it waits; a task cannot */
+        kind |= FJ_SEND_WAITED;
+    return begin(c, method, args, o, kind, ret, ret_by, err);
+}
+
 static fj_call_opts opts_of(const fj_call_opts *given)
 {
     fj_call_opts o = FJ_CALL_OPTS_INIT;
@@ -345,7 +358,7 @@ fj_code fj_client_call(fj_client *c, const char *method, json_t *args, const fj_
     fj_future *future = NULL;
     fj_deadline by;
     json_t *raw = NULL;
-    fj_code code = begin(c, method, args, &o, FJ_SEND_CALL | FJ_SEND_WAITED, &future, &by, &error);
+    fj_code code = begin_waited(c, method, args, &o, FJ_SEND_CALL, &future, &by, &error);
 
     if (code == FJ_OK) {
         code = await(future, by, &raw, &error);
@@ -494,7 +507,7 @@ fj_code fj_client_cast(fj_client *c, const char *method, json_t *args, const fj_
     fj_call_opts o = opts_of(opts);
     fj_future *future = NULL;
     fj_deadline by;
-    fj_code code = begin(c, method, args, &o, FJ_SEND_WAITED, &future, &by, err);
+    fj_code code = begin_waited(c, method, args, &o, 0, &future, &by, err);
 
     if (code != FJ_OK)
         return code;
@@ -511,8 +524,11 @@ static void cast_over(fj_client *c, fj_error *error)
         c->failed = error;
         error = NULL;
     }
-    if (c->casting == 0)
-        (void)pthread_cond_broadcast(&c->changed);
+    while (c->casting == 0 && c->flushing.first != NULL) {
+        fj__waiter *w = c->flushing.first;
+        fj__waiters_remove(&c->flushing, w);
+        fj__waiter_wake(w);
+    }
     (void)pthread_mutex_unlock(&c->lock);
     fj_error_free(error);
     unref(c);
@@ -554,24 +570,43 @@ fj_code fj_client_cast_async(fj_client *c, const char *method, json_t *args, con
     return FJ_OK;
 }
 
+/* @locks needs the client's, released for the wait */
+static fj_code await_casts(fj_client *c, fj_deadline by)
+{
+    fj__waiter w;
+    fj_code code = fj__waiter_init(&w, "casts to be confirmed");
+
+    if (code != FJ_OK)
+        return code;
+    fj__waiters_push(&c->flushing, &w);
+    (void)pthread_mutex_unlock(&c->lock);
+    code = fj__waiter_wait(&w, by);
+    (void)pthread_mutex_lock(&c->lock);
+    if (fj__waiters_has(&c->flushing, &w))
+        fj__waiters_remove(&c->flushing, &w);
+    return code;
+}
+
 fj_code fj_client_flush(fj_client *c, fj_deadline by, fj_error **err)
 {
     fj_driver *d = c->transport->driver;
     fj_code code = fj__transport_check(c->transport, err);
 
     if (code == FJ_OK)
+        code = fj__may_wait(err);
+    if (code == FJ_OK)
         code = d->ops->flush(d, by, err);
     if (code != FJ_OK)
         return code;
     (void)pthread_mutex_lock(&c->lock);
-    while (c->casting > 0 && fj__cond_wait(&c->changed, &c->lock, by))
-        ;
+    while (c->casting > 0 && code == FJ_OK)
+        code = await_casts(c, by);
     size_t left = c->casting;
     fj_error *failed = left == 0 ? c->failed : NULL;
     if (left == 0)
         c->failed = NULL;
     (void)pthread_mutex_unlock(&c->lock);
     if (left > 0)
-        return fj_fail(err, FJ_TIMEOUT, "%zu casts are not confirmed yet", left);
+        return fj_fail(err, code, "%zu casts are not confirmed yet", left);
     return failed != NULL ? fj_error_move(failed, err) : FJ_OK;
 }

@@ -19,6 +19,9 @@ struct fj_transport {
 /** FORKED in a child of the process that opened it.  Takes no lock.  @thread any */
 fj_code fj__transport_check(const fj_transport *transport, fj_error **err);
 
+/** WRONG_CONTEXT on a loop's thread outside a task, where a wait would stop the loop. */
+fj_code fj__may_wait(fj_error **err);
+
 /** A copy of a caller's struct that may be older (shorter) or newer than ours; @p into holds our defaults. */
 static inline void fj__copy_sized(void *into, size_t into_size, const void *from, size_t from_size)
 {
@@ -53,12 +56,15 @@ unsigned fj__run_full(const char *topic);
 
 bool fj__server_on(const fj_server *s, const char *topic);
 unsigned fj__server_taken(const fj_server *s, unsigned *ret_slots);
+/** Whether somebody must drive it, and this thread may. */
 bool fj__server_steps(const fj_server *s);
 /** Whether it runs, in this process. */
 bool fj__server_runs(fj_server *s);
 /** Give up what still runs: a wait in progress ends at once.  @return whether there was anything   @thread any */
 bool fj__server_abort(fj_server *s);
 double fj__server_drain(const fj_server *s);
+/** The loop it is on, or NULL. */
+fj_loop *fj__server_loop(const fj_server *s);
 void fj__server_watch(fj_server *s, fj_watch *ret);
 /** The descriptor that is readable while decoded messages wait. */
 int fj__server_ready(fj_server *s);

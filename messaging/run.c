@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fj_run(): every started server of the process.  Those whose executor steps are polled and run here; the others have
- * threads of their own and are only waited for.  An eventfd wakes it: from signal handlers, from fj_run_stop() and
+ * threads of their own and are only waited for; loops of this thread are turned.  An eventfd wakes it: from signal handlers, from fj_run_stop() and
  * when a server stops.  At the end a thread waits for the servers, so that this one can wait for a second signal.
  */
 #include <fjord/server.h>
@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "internal.h"
+#include "runtime/loop.h"
 #include "runtime/sync.h"
 
 #include <errno.h>
@@ -183,6 +184,7 @@ struct turn {
     size_t n, capacity;
     struct pollfd *fds;
     size_t fds_capacity;
+    fj_loop *reading; /* which loop is woken by wake_fd, or NULL */
 };
 
 static fj_code pin_all(struct turn *t, fj_error **err)
@@ -226,7 +228,9 @@ static fj_code sleep_turn(struct turn *t, fj_error **err)
     for (size_t i = 0; i < t->n; i++) {
         fj_watch w = { .n = 0 };
         unsigned slots = 0;
-        if (!fj__server_steps(t->servers[i]->server) ||
+        if (!fj__server_steps(t->servers[i]->server))
+            continue;
+        if (fj__server_loop(t->servers[i]->server) == NULL &&
             fj__server_taken(t->servers[i]->server, &slots) >= slots)
             continue; /* a slot that is given back wakes us */
         w.by = fj_never();
@@ -247,24 +251,81 @@ static bool told_to_end(void)
     return atomic_load(&signals) > 0 || atomic_load(&stop_asked);
 }
 
+/* No loop has a reader of ours when another way of turning is gone over to. */
+static void stop_reading(struct turn *t)
+{
+    if (t->reading != NULL)
+        (void)fj_loop_remove_reader(t->reading, atomic_load(&wake_fd));
+    t->reading = NULL;
+}
+
+/* The loop of all servers that are driven here, when that is one loop and nothing else; else NULL. */
+static fj_loop *only_loop(const struct turn *t)
+{
+    fj_loop *only = NULL;
+
+    for (size_t i = 0; i < t->n; i++) {
+        if (!fj__server_steps(t->servers[i]->server))
+            continue;
+        fj_loop *loop = fj__server_loop(t->servers[i]->server);
+        if (loop == NULL || (only != NULL && loop != only))
+            return NULL;
+        only = loop;
+    }
+    return only;
+}
+
+static void woken(fj_loop *loop, int fd, void *user)
+{
+    (void)loop, (void)user;
+    sleep_again(fd);
+}
+
+/* One turn of a loop that has this thread for itself. */
+static fj_code turn_loop(struct turn *t, fj_loop *loop, fj_error **err)
+{
+    fj_code code = FJ_OK;
+
+    if (t->reading != loop) {
+        stop_reading(t);
+        code = fj_loop_add_reader(loop, atomic_load(&wake_fd), woken, NULL, err);
+        t->reading = code == FJ_OK ? loop : NULL;
+    }
+    if (code == FJ_OK)
+        code = fj_loop_turn(loop, fj_never(), err);
+    return code == FJ_TIMEOUT ? FJ_OK : code;
+}
+
+static fj_code one_turn(struct turn *t, fj_error **err)
+{
+    fj_loop *loop = only_loop(t);
+
+    if (loop != NULL)
+        return turn_loop(t, loop, err);
+    stop_reading(t);
+    fj_code code = sleep_turn(t, err);
+    sleep_again(atomic_load(&wake_fd));
+    for (size_t i = 0; i < t->n && code == FJ_OK && !told_to_end(); i++) {
+        if (fj__server_steps(t->servers[i]->server))
+            fj__server_turn(t->servers[i]->server);
+    }
+    return code;
+}
+
 static fj_code serve(fj_error **err)
 {
     struct turn t = { .n = 0 };
     fj_code code = FJ_OK;
+    bool some = true;
 
-    while (!told_to_end()) {
+    while (some && code == FJ_OK && !told_to_end()) {
         code = pin_all(&t, err);
-        if (code == FJ_OK && t.n > 0)
-            code = sleep_turn(&t, err);
-        bool none = t.n == 0;
-        sleep_again(atomic_load(&wake_fd));
-        for (; code == FJ_OK && t.n > 0; unpin(t.servers[--t.n]))
-            if (!told_to_end() && fj__server_steps(t.servers[t.n - 1]->server))
-                fj__server_turn(t.servers[t.n - 1]->server);
+        some = t.n > 0;
+        if (code == FJ_OK && some)
+            code = one_turn(&t, err);
         unpin_all(&t);
-        if (code != FJ_OK || none)
-            break;
     }
+    stop_reading(&t);
     fj__free(t.servers);
     fj__free(t.fds);
     return code;
@@ -280,6 +341,9 @@ struct drain {
     fj_code code;
     fj_error *error; /* the first */
     atomic_bool done;
+    fj_loop **loops; /* that this thread turns meanwhile */
+    size_t n_loops;
+    struct pollfd *fds;
 };
 
 static void *drain(void *user)
@@ -306,6 +370,17 @@ static void *drain(void *user)
     return NULL;
 }
 
+static void add_loop(struct drain *d, fj_loop *loop)
+{
+    if (loop == NULL || !fj__loop_here(loop))
+        return;
+    for (size_t i = 0; i < d->n_loops; i++) {
+        if (d->loops[i] == loop)
+            return;
+    }
+    d->loops[d->n_loops++] = loop;
+}
+
 /* Stop them, and list them with the ends of their drains. */
 static fj_code stop_all(struct drain *d, fj_error **err)
 {
@@ -318,10 +393,13 @@ static fj_code stop_all(struct drain *d, fj_error **err)
     }
     d->servers = n > 0 ? fj__zalloc(n * sizeof(fj_server *)) : NULL;
     d->by = n > 0 ? fj__zalloc(n * sizeof *d->by) : NULL;
-    bool good = n == 0 || (d->servers != NULL && d->by != NULL);
+    d->loops = n > 0 ? fj__zalloc(n * sizeof(fj_loop *)) : NULL;
+    d->fds = fj__zalloc((1 + n) * sizeof *d->fds);
+    bool good = d->fds != NULL && (n == 0 || (d->servers != NULL && d->by != NULL && d->loops != NULL));
     for (fj__running *r = first; good && r != NULL; r = r->next) {
         d->servers[d->n] = r->server;
         d->by[d->n++] = fj_in_seconds(fj__server_drain(r->server));
+        add_loop(d, fj__server_loop(r->server));
     }
     (void)pthread_mutex_unlock(&lock);
     return good ? FJ_OK : fj_fail(err, FJ_NOMEM, "no memory for the list of servers");
@@ -339,11 +417,27 @@ static bool start_thread(pthread_t *ret, struct drain *d)
     return rc == 0;
 }
 
+/* Sleep until woken, or until a loop of this thread has something to do, and do that. */
+static void sleep_in_drain(struct drain *d)
+{
+    nfds_t n = 0;
+    fj_deadline by = fj_never();
+
+    d->fds[n++] = (struct pollfd){ .fd = atomic_load(&wake_fd), .events = POLLIN };
+    for (size_t i = 0; i < d->n_loops; i++) {
+        d->fds[n++] = (struct pollfd){ .fd = fj_loop_fd(d->loops[i]), .events = POLLIN };
+        by = fj_sooner(by, fj_loop_due(d->loops[i]));
+    }
+    (void)poll(d->fds, n, fj_left_ms(by));
+    sleep_again(d->fds[0].fd);
+    for (size_t i = 0; i < d->n_loops; i++)
+        fj_loop_dispatch(d->loops[i]);
+}
+
 /* Sleep until the servers are drained; from a second signal on they are given no more time.
  * @return whether that gave something up */
 static bool await_drain(struct drain *d)
 {
-    struct pollfd woken = { .fd = atomic_load(&wake_fd), .events = POLLIN };
     bool told = false, given_up = false;
 
     while (!atomic_load(&d->done)) {
@@ -352,8 +446,7 @@ static bool await_drain(struct drain *d)
             for (size_t i = 0; i < d->n; i++)
                 given_up = fj__server_abort(d->servers[i]) || given_up;
         }
-        (void)poll(&woken, 1, -1);
-        sleep_again(woken.fd);
+        sleep_in_drain(d);
     }
     return given_up;
 }
@@ -374,6 +467,8 @@ static fj_code end(fj_error **err)
     }
     fj__free(d.servers);
     fj__free(d.by);
+    fj__free(d.loops);
+    fj__free(d.fds);
     if (code != FJ_OK) {
         fj_error_free(d.error);
         return code;

@@ -13,7 +13,10 @@
 #include "dispatcher/request.h"
 #include "executors/lifecycle.h"
 #include "internal.h"
+#include "runtime/loop.h"
 #include "runtime/sync.h"
+
+#include <fjord/await.h>
 
 struct fj_server {
     fj_transport *transport;
@@ -26,6 +29,7 @@ struct fj_server {
     unsigned slots;
     bool ack_done;
     fj_executor *executor; /* while started, until drained */
+    fj_loop *loop;         /* while started, under an executor on a loop; NULL: none */
     fj_listener gate;
     fj_listener *listener;
     atomic_bool stopping;
@@ -150,16 +154,27 @@ static void tear_down(fj_server *s)
 static fj_code bring_up(fj_server *s, fj_error **err)
 {
     fj_driver *d = s->transport->driver;
-    fj_executor_opts x = { sizeof x, s->slots, s->ack_done, s->opts.wrap, s->opts.wrap_user };
+    fj_executor_opts x = { sizeof x, s->slots, s->ack_done, s->opts.wrap, s->opts.wrap_user, NULL };
     fj_listen_opts l = FJ_LISTEN_OPTS_INIT;
     double limit = fj__conf_number(s->transport->conf, "fjord", "start_timeout", 30);
 
     l.slots = s->slots;
     l.ack_done = s->ack_done;
-    l.loop = (s->kind->caps & FJ_EXECUTOR_LOOP) != 0;
-    fj_code code = s->kind->create(s->transport->conf, &x, &s->executor, err);
+    s->loop = s->opts.loop;
+    fj_code code = FJ_OK;
+    if ((s->kind->caps & FJ_EXECUTOR_LOOP) == 0)
+        s->loop = NULL;
+    else if (s->loop == NULL)
+        code = fj_loop_current(&s->loop, err);
+    else if (!fj__loop_here(s->loop))
+        code = fj_fail(err, FJ_WRONG_CONTEXT, "a server is started on the thread of its loop");
+    x.loop = l.loop = s->loop;
+    if (code == FJ_OK)
+        code = s->kind->create(s->transport->conf, &x, &s->executor, err);
     if (code == FJ_OK)
         code = d->ops->listen(d, &s->target, &l, fj_in_seconds(limit), &s->listener, err);
+    if (code == FJ_OK)
+        s->gate.parks = s->listener->parks;
     if (code == FJ_OK)
         code = s->kind->start(s->executor, &s->gate, s->dispatcher, err);
     return code;
@@ -392,11 +407,44 @@ void fj_server_stop(fj_server *s)
         fj__life_stop(&s->life);
 }
 
+struct waiting {
+    fj_server *server;
+    fj_deadline by;
+};
+
+static fj_code wait_on_thread(void *user, json_t **ret, fj_error **err)
+{
+    const struct waiting *w = user;
+
+    (void)ret;
+    return fj__life_wait(&w->server->life, w->by, err);
+}
+
+/* A task waits by way of another thread, so that its loop, perhaps the server's own, goes on. */
+static fj_code wait_in_task(fj_server *s, fj_deadline by, fj_error **err)
+{
+    struct waiting w = { s, by };
+    fj_future *future = NULL;
+    fj_code code = fj_run_in_executor(wait_on_thread, &w, NULL, &future, err);
+
+    if (code != FJ_OK)
+        return code;
+    fj_shield_begin(); /* the thread uses what is on this stack */
+    code = fj_future_wait(future, fj_never(), NULL, err);
+    fj_shield_end();
+    fj_future_unref(future);
+    return code;
+}
+
 fj_code fj_server_wait(fj_server *s, fj_deadline by, fj_error **err)
 {
     fj_code code = fj__transport_check(s->transport, err);
 
-    return code == FJ_OK ? fj__life_wait(&s->life, by, err) : code;
+    if (code != FJ_OK)
+        return code;
+    if (fj_task_current() != NULL && !is_inside(s))
+        return wait_in_task(s, by, err);
+    return fj__life_wait(&s->life, by, err);
 }
 
 fj_code fj_server_reset(fj_server *s, fj_error **err)
@@ -425,7 +473,8 @@ unsigned fj__server_taken(const fj_server *s, unsigned *ret_slots)
 
 bool fj__server_steps(const fj_server *s)
 {
-    return (s->kind->caps & FJ_EXECUTOR_STEPS) != 0 && s->kind->step != NULL;
+    return (s->kind->caps & FJ_EXECUTOR_STEPS) != 0 && s->kind->step != NULL &&
+           (s->loop == NULL || fj__loop_here(s->loop));
 }
 
 bool fj__server_runs(fj_server *s)
@@ -454,24 +503,46 @@ bool fj__server_abort(fj_server *s)
     return any;
 }
 
+fj_loop *fj__server_loop(const fj_server *s)
+{
+    return s->loop;
+}
+
 void fj__server_watch(fj_server *s, fj_watch *ret)
 {
-    s->listener->ops->watch(s->listener, ret);
+    if (s->loop == NULL) {
+        s->listener->ops->watch(s->listener, ret);
+        return;
+    }
+    ret->fds[0].fd = fj_loop_fd(s->loop);
+    ret->fds[0].read = true;
+    ret->fds[0].write = false;
+    ret->n = 1;
+    ret->by = fj_loop_due(s->loop);
 }
 
 int fj__server_ready(fj_server *s)
 {
-    return s->listener->ops->fd(s->listener);
+    return s->loop == NULL ? s->listener->ops->fd(s->listener) : -1;
+}
+
+static void turn(fj_server *s)
+{
+    const fj_deadline passed = { .ns = 1 };
+
+    s->listener->ops->pump(s->listener, fj_now());
+    (void)s->kind->step(s->executor, passed, NULL);
 }
 
 void fj__server_turn(fj_server *s)
 {
+    if (s->loop != NULL) {
+        fj_loop_dispatch(s->loop);
+        return;
+    }
     if (pthread_mutex_trylock(&s->stepping) != 0)
         return; /* another thread drives it */
-    if (fj__life_now(&s->life) == FJ__LIFE_RUNNING) {
-        s->listener->ops->pump(s->listener, fj_now());
-        fj_deadline passed = { .ns = 1 };
-        (void)s->kind->step(s->executor, passed, NULL);
-    }
+    if (fj__life_now(&s->life) == FJ__LIFE_RUNNING)
+        turn(s);
     (void)pthread_mutex_unlock(&s->stepping);
 }

@@ -16,6 +16,14 @@ fj_code fj__transport_check(const fj_transport *transport, fj_error **err)
     return fj_fail(err, FJ_FORKED, "the transport was opened before a fork: open another in the child");
 }
 
+fj_code fj__may_wait(fj_error **err)
+{
+    if (fj_loop_running() == NULL || fj_task_current() != NULL)
+        return FJ_OK;
+    return fj_fail(err, FJ_WRONG_CONTEXT,
+                   "a call-back of a loop may not wait: spawn a task, or use the asynchronous call");
+}
+
 double fj__conf_number(const fj_conf *conf, const char *group, const char *key, double otherwise)
 {
     char *text = NULL, *end = NULL;

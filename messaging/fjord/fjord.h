@@ -3,6 +3,7 @@
 #define FJORD_FJORD_H
 /* All of Fjord's public API. */
 #include <fjord/access.h>
+#include <fjord/await.h>
 #include <fjord/base.h>
 #include <fjord/client.h>
 #include <fjord/clock.h>
@@ -13,11 +14,17 @@
 #include <fjord/error.h>
 #include <fjord/executor.h>
 #include <fjord/future.h>
+#include <fjord/group.h>
 #include <fjord/json.h>
 #include <fjord/log.h>
+#include <fjord/loop.h>
+#include <fjord/queue.h>
 #include <fjord/serializer.h>
 #include <fjord/server.h>
+#include <fjord/sync.h>
 #include <fjord/target.h>
+#include <fjord/task.h>
 #include <fjord/transport.h>
 #include <fjord/url.h>
+#include <fjord/watch.h>
 #endif

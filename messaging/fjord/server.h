@@ -8,6 +8,7 @@
 #include <fjord/dispatcher.h>
 #include <fjord/endpoint.h>
 #include <fjord/error.h>
+#include <fjord/loop.h>
 #include <fjord/serializer.h>
 #include <fjord/target.h>
 #include <fjord/transport.h>
@@ -25,10 +26,12 @@ typedef struct {
     fj_invoke_fn wrap;               /**< around each method's call; ends in fj_invoke_direct() */
     void *wrap_user;
     int ack_done; /**< -1: [fjord] ack; 0: on admission (at-most-once); 1: when done */
+    fj_loop *
+        loop; /**< for executors on a loop: lends until the server is freed; NULL: fj_loop_current() at start */
 } fj_server_opts;
-#define FJ_SERVER_OPTS_INIT                                                      \
-    {                                                                            \
-        sizeof(fj_server_opts), NULL, 0, FJ_ACCESS_DEFAULT, NULL, NULL, NULL, -1 \
+#define FJ_SERVER_OPTS_INIT                                                            \
+    {                                                                                  \
+        sizeof(fj_server_opts), NULL, 0, FJ_ACCESS_DEFAULT, NULL, NULL, NULL, -1, NULL \
     }
 
 /** @param target lends (copied); topic and server needed   @param opts lends (copied)   @param ret gives
@@ -42,7 +45,8 @@ FJ_API fj_server *fj_server_free(fj_server *server);
 FJ_API FJ_MUST_USE fj_code fj_server_add(fj_server *server, const fj_endpoint *endpoint, void *data,
                                          fj_error **err);
 /** Listen; when it answers OK, messages are taken.  Under `blocking` they are processed in fj_server_run(),
- *  fj_server_step() or fj_run().   @blocks until listening, or 30 s ([fjord] start_timeout)
+ *  fj_server_step() or fj_run(); under executors on a loop, whenever their loop runs: in those, or in the loop's own
+ *  functions.   @blocks until listening, or 30 s ([fjord] start_timeout)
  *  @errors those of connecting and declaring: UNREACHABLE, AUTH, ACCESS, MISMATCH...; STATE when running */
 FJ_API FJ_MUST_USE fj_code fj_server_start(fj_server *server, fj_error **err);
 /** Process until fj_server_stop().  @blocks   @return OK when stopped */
@@ -52,7 +56,8 @@ FJ_API FJ_MUST_USE fj_code fj_server_run(fj_server *server, fj_error **err);
 FJ_API FJ_MUST_USE fj_code fj_server_step(fj_server *server, fj_deadline by, fj_error **err);
 /** Ask it to stop taking messages; returns at once.  Any thread, methods, signal handlers; idempotent. */
 FJ_API void fj_server_stop(fj_server *server);
-/** After stop: wait until running methods are finished and the listener has left the broker.
+/** After stop: wait until running methods are finished and the listener has left the broker.  On the thread of the
+ *  server's loop it runs the loop meanwhile; in a task it suspends.
  *  @errors TIMEOUT names what is still running; STATE from within one of its methods, or when not stopped */
 FJ_API FJ_MUST_USE fj_code fj_server_wait(fj_server *server, fj_deadline by, fj_error **err);
 /** After wait: make it startable again. */
