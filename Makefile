@@ -74,6 +74,7 @@ EX_HELP   := $(wildcard examples/calc.c)
 BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
+CONFORM   := $(filter-out %_test.c,$(wildcard tests/conformance/*.c))
 PEER_SRC  := $(wildcard tests/interop/*.c tests/fuzz/*_echo.c)
 GDB_SRC   := $(wildcard tests/gdb/*.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
@@ -92,7 +93,7 @@ PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p)))
 GDB       := $(patsubst tests/%.c,$(BUILD)/%,$(GDB_SRC))
 MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(PEER_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -170,7 +171,7 @@ $(BUILD)/bench/switch: BENCH_LIBS := -lboost_context
 
 # A test NAME_test.c may have a half in C++, NAME_cxx.cc.
 define test_rule
-$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT)) $(STATIC)
+$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance,$(1)),$(CONFORM))) $(STATIC)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$(if $(2),$$(CXX),$$(CC)) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) -o $$@

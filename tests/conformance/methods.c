@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/conformance/methods.h"
+
+#include "tests/conformance/rig.h"
+
+#include <time.h>
+
+static rig *of(fj_request *req)
+{
+    return fj_request_data(req);
+}
+
+static fj_code echo(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)err;
+    *ret = json_deep_copy(args);
+    return FJ_OK;
+}
+
+static fj_code fail(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)ret;
+    return fj_fail(err, FJ_BAD_VALUE, "seven is not a colour");
+}
+
+static fj_code expected(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)ret;
+    return fj_raise(err, "shop.errors", "SoldOut", json_pack("[s]", "pears"), "no pears left");
+}
+
+/* Wait until the gate opens; tells how many wait. */
+static fj_code hold(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    rig *r = of(req);
+
+    (void)args, (void)ret;
+    unsigned now = atomic_fetch_add(&r->holding, 1) + 1, most = atomic_load(&r->highest);
+    while (now > most && !atomic_compare_exchange_weak(&r->highest, &most, now))
+        ;
+    rig_tell(r);
+    fj_code code = fj_event_wait(r->gate, fj_never());
+    atomic_fetch_sub(&r->holding, 1);
+    atomic_fetch_add(&r->finished, 1);
+    rig_tell(r);
+    return code == FJ_OK ? FJ_OK : fj_fail(err, code, "the gate was not waited for");
+}
+
+static fj_code nap(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    rig *r = of(req);
+    fj_deadline until = fj_in_ms(json_integer_value(json_object_get(args, "ms")));
+
+    (void)ret;
+    unsigned now = atomic_fetch_add(&r->holding, 1) + 1, most = atomic_load(&r->highest);
+    while (now > most && !atomic_compare_exchange_weak(&r->highest, &most, now))
+        ;
+    fj_code code = fj_sleep(until);
+    atomic_fetch_sub(&r->holding, 1);
+    if (code == FJ_OK && !fj_passed(until))
+        return fj_fail(err, FJ_INTERNAL, "the sleep was too short");
+    return code;
+}
+
+/* Really block, as a library would that knows nothing of loops. */
+static fj_code block(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    int64_t ms = json_integer_value(json_object_get(args, "ms"));
+    struct timespec left = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+    (void)req, (void)ret, (void)err;
+    while (nanosleep(&left, &left) != 0)
+        ;
+    return FJ_OK;
+}
+
+/* Call another method, of a server named in the arguments, from inside. */
+static fj_code relay(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    fj_call_opts o = FJ_CALL_OPTS_INIT;
+
+    o.topic = json_string_value(json_object_get(args, "topic"));
+    o.by = fj_in_ms(json_integer_value(json_object_get(args, "ms")));
+    return fj_client_call(of(req)->inner, json_string_value(json_object_get(args, "method")),
+                          json_incref(json_object_get(args, "args")), &o, ret, err);
+}
+
+static fj_code stop(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args, (void)err;
+    fj_server_stop(of(req)->server);
+    *ret = json_string("stopping");
+    return FJ_OK;
+}
+
+static fj_code wait_here(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    fj_error *error = NULL;
+
+    (void)args, (void)err;
+    fj_server_stop(of(req)->server);
+    fj_code code = fj_server_wait(of(req)->server, fj_in_ms(5000), &error);
+    *ret =
+        json_pack("{s:s, s:s}", "code", fj_code_name(code), "text", error != NULL ? fj_error_text(error) : "");
+    fj_error_free(error);
+    return FJ_OK;
+}
+
+static fj_code twice(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    rig *r = of(req);
+    fj_request *kept = fj_request_ref(req);
+    fj_error *second = NULL;
+
+    (void)args, (void)ret;
+    fj_code code = fj_request_reply(kept, json_string("the first"), err);
+    atomic_store(&r->seen, (int)fj_request_reply(kept, json_string("the second"), &second));
+    fj_error_free(second);
+    fj_request_unref(kept);
+    return code == FJ_OK ? FJ_DEFERRED : code;
+}
+
+static fj_code defer(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    rig *r = of(req);
+
+    (void)args, (void)ret, (void)err;
+    (void)pthread_mutex_lock(&r->lock);
+    r->kept = fj_request_ref(req);
+    (void)pthread_cond_broadcast(&r->changed);
+    (void)pthread_mutex_unlock(&r->lock);
+    return FJ_DEFERRED;
+}
+
+static fj_code drop(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args, (void)ret, (void)err;
+    fj_request_unref(fj_request_ref(req));
+    return FJ_DEFERRED;
+}
+
+static fj_code who(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args, (void)err;
+    *ret = json_pack("{s:b, s:b}", "current", fj_request_current() == req, "task", fj_task_current() != NULL);
+    return FJ_OK;
+}
+
+#define METHODS(flavour)                                                                                   \
+    {                                                                                                      \
+        FJ_METHOD("echo", flavour, echo), FJ_METHOD("fail", flavour, fail),                                \
+            FJ_METHOD_FLAGS("expected", flavour, expected, FJ_EXPECTED), FJ_METHOD("hold", flavour, hold), \
+            FJ_METHOD("nap", flavour, nap), FJ_METHOD("block", flavour, block),                            \
+            FJ_METHOD("relay", flavour, relay), FJ_METHOD("stop", flavour, stop),                          \
+            FJ_METHOD("wait", flavour, wait_here), FJ_METHOD("twice", flavour, twice),                     \
+            FJ_METHOD("defer", flavour, defer), FJ_METHOD("drop", flavour, drop),                          \
+            FJ_METHOD("who", flavour, who),                                                                \
+    }
+
+static const fj_method plain[] = METHODS(FJ_PLAIN);
+static const fj_method green[] = METHODS(FJ_GREEN);
+static const fj_method coro[] = METHODS(FJ_CORO);
+
+static const fj_endpoint endpoints[] = {
+    [FJ_PLAIN] = FJ_ENDPOINT(NULL, "1.0", plain),
+    [FJ_GREEN] = FJ_ENDPOINT(NULL, "1.0", green),
+    [FJ_CORO] = FJ_ENDPOINT(NULL, "1.0", coro),
+};
+
+const fj_endpoint *methods_of(fj_flavour flavour)
+{
+    return &endpoints[flavour];
+}
