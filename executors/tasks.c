@@ -202,6 +202,15 @@ static size_t deep(const fj_conf *conf)
     return depth > USUAL ? (size_t)(depth - USUAL) * BYTES_A_LEVEL : 0;
 }
 
+/* Whoever asks for it in the environment or from code has it, too. */
+static void watch_loop(fj_loop *loop, const fj_conf *conf)
+{
+    if (conf == NULL || !fj_conf_bool(conf, "fjord", "loop_debug"))
+        return;
+    fj_loop_set_slow_callback_duration(loop, fj_conf_float(conf, "fjord", "slow_callback_duration"));
+    fj_loop_set_debug(loop, true);
+}
+
 fj_code fj__tasks_create(const fj_executor_ops *ops, fj__task_shape_fn shape, const fj_conf *conf,
                          const fj_executor_opts *opts, fj_executor **ret, fj_error **err)
 {
@@ -228,6 +237,7 @@ fj_code fj__tasks_create(const fj_executor_ops *ops, fj__task_shape_fn shape, co
     if (opts->loop != NULL)
         t->loop = opts->loop;
     (void)fj__loop_ref(t->loop);
+    watch_loop(t->loop, conf);
     t->base.ops = ops;
     t->shape = shape;
     t->deep = deep(conf);

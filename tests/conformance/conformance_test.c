@@ -313,6 +313,30 @@ static void heartbeat_while_blocked(const cell *c)
     rig_down(r);
 }
 
+static atomic_uint told;
+
+static void count_reports(void *user, fj_log_level level, const char *component, const char *text)
+{
+    (void)user, (void)level;
+    if (strcmp(component, "loop") == 0 && strstr(text, "block has blocked") != NULL)
+        atomic_fetch_add(&told, 1);
+}
+
+/* On a loop a method that blocks is named while it does; elsewhere nobody is kept from anything. */
+static void blocking_is_told(const cell *c)
+{
+    rig *r = rig_up(c, 4, "loop_debug = true\nslow_callback_duration = 0.05");
+    fj_error *err = NULL;
+
+    fj_log_set(count_reports, NULL);
+    expect(rig_call(r, "block", json_pack("{s:i}", "ms", 400), 10000, NULL, &err), FJ_OK, err);
+    rig_still_good(r);
+    bool on_loop = strcmp(c->executor, "blocking") != 0 && strcmp(c->executor, "threading") != 0;
+    ck_assert_uint_eq(atomic_load(&told) > 0, on_loop);
+    rig_down(r);
+    fj_log_set(NULL, NULL);
+}
+
 static const struct {
     const char *name;
     void (*run)(const cell *c);
@@ -333,6 +357,7 @@ static const struct {
     { "capacity reached", capacity_reached },
     { "sleep", sleep_inside },
     { "heartbeat while blocked", heartbeat_while_blocked },
+    { "a blocking call is told of", blocking_is_told },
 };
 
 /* ---- the table ---------------------------------------------------------------------------------- */
