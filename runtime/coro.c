@@ -10,6 +10,7 @@ struct fj_coro {
     fj_task_fn fn;
     void *user;
     fj_task_opts opts; /* its name is ours */
+    void *made_at;     /* in debug mode */
 };
 
 fj_code fj_coro_new(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_coro **ret)
@@ -26,6 +27,8 @@ fj_code fj_coro_new(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_coro
         fj__free(coro);
         return FJ_NOMEM;
     }
+    const fj_loop *loop = coro->opts.loop != NULL ? coro->opts.loop : fj_loop_running();
+    coro->made_at = loop != NULL && fj_loop_debug(loop) ? __builtin_return_address(0) : NULL;
     *ret = coro;
     return FJ_OK;
 }
@@ -51,9 +54,7 @@ fj_coro *fj_coro_free(fj_coro *coro)
     if (coro == NULL)
         return NULL;
     const char *name = coro->opts.name != NULL ? coro->opts.name : "task";
-    char *what = fj__format("coroutine \"%s\" was never awaited", name);
-    fj__loop_trouble(fj_loop_running(), what != NULL ? what : "a coroutine was never awaited", NULL);
-    fj__free(what);
+    fj__tasks_never(fj_loop_running(), "coroutine", name, "awaited", coro->made_at, NULL);
     if (coro->opts.freed != NULL)
         coro->opts.freed(coro->user);
     drop(coro);

@@ -11,6 +11,7 @@ static void follow(fj_future *inner, void *user)
 {
     fj_future *outer = user;
 
+    atomic_store_explicit(&inner->asked, true, memory_order_relaxed);
     fj__future_follow(outer, inner);
     (void)fj_future_unref(outer);
 }
@@ -102,10 +103,10 @@ static void child_done(fj_future *child, void *user)
 {
     gathered *g = user;
 
-    if (child->error != NULL && !g->errors_too && !atomic_load(&g->cancelled) && !fj_future_done(&g->future)) {
-        atomic_store_explicit(&child->asked, true, memory_order_relaxed);
+    /* Of several errors the first is told, and the others need not be: who gathers has asked for all. */
+    atomic_store_explicit(&child->asked, true, memory_order_relaxed);
+    if (child->error != NULL && !g->errors_too && !atomic_load(&g->cancelled) && !fj_future_done(&g->future))
         fj__future_follow(&g->future, child);
-    }
     if (atomic_fetch_sub(&g->left, 1) == 1 && !fj_future_done(&g->future))
         all_there(g);
     (void)fj_future_unref(&g->future);

@@ -18,11 +18,8 @@ static void free_task(fj_future *f)
     fj_task *task = (fj_task *)f;
 
     if (f->error != NULL && !atomic_load_explicit(&f->asked, memory_order_relaxed) &&
-        fj_error_code(f->error) != FJ_CANCELLED) {
-        char *what = fj__format("an error of task \"%s\" was never retrieved", task->name);
-        fj__tasks_trouble(task->told, what != NULL ? what : "an error of a task was never retrieved", f->error);
-        fj__free(what);
-    }
+        fj_error_code(f->error) != FJ_CANCELLED)
+        fj__tasks_trouble(task->told, "an error of task", task->name, "retrieved", task->made_at, f->error);
     fj__tasks_unref(task->told);
     fj__future_fini(f);
     fj__free(task);
@@ -188,8 +185,8 @@ static fj_code find_home(const fj_task_opts *opts, fj_loop **ret, fj__tasks **re
     return FJ_OK;
 }
 
-static fj_code spawn(const fj_deadline *at, fj_task_fn fn, void *user, const fj_task_opts *opts, fj_task **ret,
-                     fj_error **err)
+static fj_code spawn(void *made_at, const fj_deadline *at, fj_task_fn fn, void *user, const fj_task_opts *opts,
+                     fj_task **ret, fj_error **err)
 {
     fj_task_opts all = full(opts);
     fj_loop *loop = NULL;
@@ -202,6 +199,8 @@ static fj_code spawn(const fj_deadline *at, fj_task_fn fn, void *user, const fj_
     if (task == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for a task");
     task->state = FJ__TASK_NEW;
+    if (fj_loop_debug(loop))
+        task->made_at = made_at;
     if (at != NULL && !fj__loop_timer_set(loop, &task->timer, *at)) {
         (void)fj_task_unref(task);
         return fj_fail(err, FJ_NOMEM, "no memory for a task's timer");
@@ -216,13 +215,13 @@ static fj_code spawn(const fj_deadline *at, fj_task_fn fn, void *user, const fj_
 
 fj_code fj_task_spawn(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_task **ret, fj_error **err)
 {
-    return spawn(NULL, fn, user, opts, ret, err);
+    return spawn(__builtin_return_address(0), NULL, fn, user, opts, ret, err);
 }
 
 fj_code fj_task_spawn_after(fj_deadline at, fj_task_fn fn, void *user, const fj_task_opts *opts, fj_task **ret,
                             fj_error **err)
 {
-    return spawn(&at, fn, user, opts, ret, err);
+    return spawn(__builtin_return_address(0), &at, fn, user, opts, ret, err);
 }
 
 fj_code fj_task_spawn_threadsafe(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_task **ret,
@@ -235,6 +234,8 @@ fj_code fj_task_spawn_threadsafe(fj_task_fn fn, void *user, const fj_task_opts *
     fj_task *task = make(fn, user, &all, all.loop);
     if (task == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for a task");
+    if (fj_loop_debug(all.loop))
+        task->made_at = __builtin_return_address(0);
     if (ret != NULL)
         *ret = fj_task_ref(task);
     (void)fj_task_ref(task); /* the letter's; the first is the loop's */

@@ -46,6 +46,7 @@ struct fj_task {
     void (*freed)(void *user);
     const char *name;
     const char *waits_for;
+    void *made_at; /* in debug mode: for the report of an error that was never retrieved */
     size_t stack;
     fj_code code; /* what fn answered */
     json_t *result;
@@ -73,8 +74,13 @@ fj__tasks *fj__tasks_ref(fj__tasks *tasks);
 void fj__tasks_unref(fj__tasks *tasks);
 void fj__tasks_add(fj__tasks *tasks, fj_task *task);
 void fj__tasks_remove(fj__tasks *tasks, fj_task *task);
-/** Through the loop's handler if this is its thread, else the log. */
-void fj__tasks_trouble(fj__tasks *tasks, const char *what, const fj_error *error);
+/** "WHAT NAME was never DONE, made at PLACE", through the loop's handler if this is its thread, else the log.
+ *  @param made_at  may be NULL: no place */
+void fj__tasks_trouble(fj__tasks *tasks, const char *what, const char *name, const char *done, void *made_at,
+                       const fj_error *error);
+/** The same of @p loop, on its thread; NULL: the log. */
+void fj__tasks_never(fj_loop *loop, const char *what, const char *name, const char *done, void *made_at,
+                     const fj_error *error);
 
 /* ---- park.c ---- */
 /** Keep @p task from ending, and so its loop from being freed, for a moment.  @return false when it has ended */

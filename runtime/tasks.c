@@ -4,6 +4,9 @@
 
 #include "base/alloc.h"
 
+#include <execinfo.h>
+#include <stdlib.h>
+
 static const char key;
 
 fj__tasks *fj__tasks_ref(fj__tasks *ts)
@@ -102,7 +105,20 @@ void fj_loop_tasks(fj_loop *loop, void (*fn)(fj_task *task, void *user), void *u
     }
 }
 
-void fj__tasks_trouble(fj__tasks *ts, const char *what, const fj_error *error)
+void fj__tasks_never(fj_loop *loop, const char *what, const char *name, const char *done, void *made_at,
+                     const fj_error *error)
+{
+    char **place = made_at != NULL ? backtrace_symbols(&made_at, 1) : NULL;
+    char *text = fj__format("%s \"%s\" was never %s%s%s", what, name, done, place != NULL ? ", made at " : "",
+                            place != NULL ? place[0] : "");
+
+    fj__loop_trouble(loop, text != NULL ? text : done, error);
+    fj__free(text);
+    free(place);
+}
+
+void fj__tasks_trouble(fj__tasks *ts, const char *what, const char *name, const char *done, void *made_at,
+                       const fj_error *error)
 {
     fj_loop *loop = NULL;
 
@@ -112,5 +128,5 @@ void fj__tasks_trouble(fj__tasks *ts, const char *what, const fj_error *error)
             loop = ts->loop; /* on its own thread: nobody frees it meanwhile */
         (void)pthread_mutex_unlock(&ts->lock);
     }
-    fj__loop_trouble(loop, what, error);
+    fj__tasks_never(loop, what, name, done, made_at, error);
 }

@@ -147,6 +147,29 @@ START_TEST(a_cancelled_gather_ends_when_its_tasks_have)
 }
 END_TEST
 
+RT_TASK(lack)
+{
+    return fj_fail(err, FJ_NOT_FOUND, "%s", fj_task_name(fj_task_current()));
+}
+
+START_TEST(no_error_of_what_is_gathered_or_shielded_is_reported_as_not_retrieved)
+{
+    fj_task *tasks[N] = { rt_spawn(lack, NULL, "a"), rt_spawn(lack, NULL, "b"), rt_spawn(lack, NULL, "c") };
+    fj_future *both[2] = { fj_task_future(tasks[0]), fj_task_future(tasks[1]) }, *all = NULL, *shield = NULL;
+
+    rt_code(fj_gather(both, 2, 0, &all, NULL), OK);
+    rt_code(fj_shield(fj_task_future(tasks[2]), &shield, NULL), OK);
+    rt_settle();
+    rt_code(fj_future_result(all, NULL, NULL), NOT_FOUND);
+    rt_code(fj_future_result(shield, NULL, NULL), NOT_FOUND);
+    (void)fj_future_unref(all);
+    (void)fj_future_unref(shield);
+    for (int i = 0; i < N; i++)
+        (void)fj_task_unref(tasks[i]);
+    ck_assert_uint_eq(rt_troubles, 0);
+}
+END_TEST
+
 START_TEST(a_gather_of_nothing_is_complete)
 {
     fj_future *all = NULL;
@@ -453,6 +476,7 @@ int main(void)
     tcase_add_test(t, errors_may_count_as_outcomes);
     tcase_add_test(t, cancelling_a_gather_cancels_all);
     tcase_add_test(t, a_cancelled_gather_ends_when_its_tasks_have);
+    tcase_add_test(t, no_error_of_what_is_gathered_or_shielded_is_reported_as_not_retrieved);
     tcase_add_test(t, a_gather_of_nothing_is_complete);
     tcase_add_test(t, a_gather_of_complete_futures_is_complete);
     tcase_add_test(t, a_shield_is_cancelled_without_what_it_shields);

@@ -647,6 +647,22 @@ START_TEST(a_coroutine_freed_without_is_reported_and_its_user_freed)
 }
 END_TEST
 
+START_TEST(in_debug_mode_reports_say_where_it_was_made)
+{
+    fj_task_opts opts = FJ_TASK_OPTS_INIT;
+    fj_coro *coro = NULL;
+
+    fj_loop_set_debug(rt_loop, true);
+    rt_code(fj_task_spawn(lack, (void *)"milk", NULL, NULL, NULL), OK);
+    rt_settle();
+    ck_assert_ptr_nonnull(strstr(rt_trouble, "\"task\" was never retrieved, made at "));
+    opts.loop = rt_loop;
+    rt_code(fj_coro_new(nothing, NULL, &opts, &coro), OK);
+    rt_code(rt_run(free_coro, coro), OK);
+    ck_assert_ptr_nonnull(strstr(rt_trouble, "\"task\" was never awaited, made at "));
+}
+END_TEST
+
 /* ---- from other threads, all at once ----------------------------------------------------------- */
 
 static fj_code race(void *user, json_t **ret, fj_error **err)
@@ -827,6 +843,7 @@ static TCase *life(void)
     tcase_add_test(t, links_are_called_when_the_loop_is_freed);
     tcase_add_test(t, a_coroutine_runs_nothing_until_it_is_started);
     tcase_add_test(t, a_coroutine_freed_without_is_reported_and_its_user_freed);
+    tcase_add_test(t, in_debug_mode_reports_say_where_it_was_made);
     return t;
 }
 
