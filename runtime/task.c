@@ -236,10 +236,16 @@ fj_code fj_task_spawn_threadsafe(fj_task_fn fn, void *user, const fj_task_opts *
         return fj_fail(err, FJ_NOMEM, "no memory for a task");
     if (fj_loop_debug(all.loop))
         task->made_at = __builtin_return_address(0);
-    if (ret != NULL)
-        *ret = fj_task_ref(task);
+    fj_task *mine = ret != NULL ? fj_task_ref(task) : NULL;
     (void)fj_task_ref(task); /* the letter's; the first is the loop's */
-    (void)fj__loop_post(all.loop, &task->letter);
+    if (!fj__loop_post(all.loop, &task->letter)) {
+        (void)fj_task_unref(mine);
+        (void)fj_task_unref(task);
+        (void)fj_task_unref(task);
+        return fj_fail(err, FJ_CLOSED, "the loop was freed");
+    }
+    if (ret != NULL)
+        *ret = mine;
     return FJ_OK;
 }
 

@@ -42,7 +42,7 @@ FJ_API FJ_MUST_USE fj_code fj_task_spawn(fj_task_fn fn, void *user, const fj_tas
 /** The same, to begin at @p at.  Cancelled before, it never begins. */
 FJ_API FJ_MUST_USE fj_code fj_task_spawn_after(fj_deadline at, fj_task_fn fn, void *user,
                                                const fj_task_opts *opts, fj_task **ret, fj_error **err);
-/** @p opts->loop must be given, and lives until this returns.  @errors NOMEM, BAD_VALUE   @thread any */
+/** @p opts->loop must be given, and lives until this returns.  @errors NOMEM, BAD_VALUE, CLOSED   @thread any */
 FJ_API FJ_MUST_USE fj_code fj_task_spawn_threadsafe(fj_task_fn fn, void *user, const fj_task_opts *opts,
                                                     fj_task **ret, fj_error **err);
 

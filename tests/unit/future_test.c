@@ -303,19 +303,22 @@ END_TEST
 
 RT_TASK(sleep_on_it)
 {
-    fj__future_sleep(user, fj_in_ms(50));
+    rt_code(fj__future_sleep(user, fj_in_ms(50)), TIMEOUT);
     ck_assert_int_eq(rt_ms(), 50);
-    return fj_yield();
+    return fj__future_sleep(user, fj_never());
 }
 
-START_TEST(in_a_task_a_drivers_sleep_parks_and_keeps_the_cancellation)
+START_TEST(in_a_task_a_drivers_sleep_parks_and_tells_of_the_cancellation)
 {
     fj_task *task = rt_spawn(sleep_on_it, f, NULL);
 
     rt_settle();
     ck_assert_str_eq(fj_task_waits_for(task), "driver");
+    rt_code(fj_loop_turn(rt_loop, fj_in_ms(50), NULL), OK);
+    rt_settle();
     ck_assert(fj_task_cancel(task));
     rt_code(rt_join(task), CANCELLED);
+    ck_assert_ptr_null(f->waiters.first);
 }
 END_TEST
 
@@ -381,7 +384,7 @@ int main(void)
     tcase_add_test(t, a_cancelled_task_leaves_the_future_it_waits_for);
     tcase_add_test(t, a_nudge_wakes_a_sleeper_though_nothing_is_complete);
     tcase_add_test(t, a_nudge_given_before_is_remembered_once);
-    tcase_add_test(t, in_a_task_a_drivers_sleep_parks_and_keeps_the_cancellation);
+    tcase_add_test(t, in_a_task_a_drivers_sleep_parks_and_tells_of_the_cancellation);
     tcase_add_test(t, threads_race_to_complete_and_to_leave);
     tcase_add_test(t, it_is_small);
     suite_add_tcase(s, t);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* <fjord/task.h>, sentence by sentence. */
 #include "base/alloc.h"
+#include "runtime/loop.h"
 #include "runtime/sanitize.h"
 #include "runtime/task.h"
 #include "tests/support/rt.h"
@@ -261,6 +262,19 @@ START_TEST(a_task_posted_to_a_loop_that_is_freed_never_begins)
     ck_assert(!fj_task_cancel(task));
     ck_assert_int_eq(ran, 0);
     (void)fj_task_unref(task);
+}
+END_TEST
+
+START_TEST(a_loop_that_was_freed_takes_no_task)
+{
+    fj_task_opts opts = FJ_TASK_OPTS_INIT;
+    fj_task *task = NULL;
+
+    opts.loop = fj__loop_ref(rt_loop);
+    rt_loop = fj_loop_free(rt_loop);
+    rt_code(fj_task_spawn_threadsafe(nothing, NULL, &opts, &task, NULL), CLOSED);
+    ck_assert_ptr_null(task);
+    fj__loop_unref(opts.loop);
 }
 END_TEST
 
@@ -821,6 +835,7 @@ static TCase *spawning(void)
     tcase_add_test(t, another_thread_spawns_and_waits);
     tcase_add_test(t, another_thread_must_name_the_loop);
     tcase_add_test(t, a_task_posted_to_a_loop_that_is_freed_never_begins);
+    tcase_add_test(t, a_loop_that_was_freed_takes_no_task);
     return t;
 }
 
