@@ -6,7 +6,6 @@
 #include "tools/common.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -17,6 +16,8 @@
 
 #define OUTPUT_MAX ((size_t)64 << 20)
 #define STDERR_MAX ((size_t)16 << 10) /* what of it becomes the failure's text */
+
+#define PIPE_MOST ((size_t)1 << 20) /* /proc/sys/fs/pipe-max-size, as it is unless root has raised it */
 
 extern char **environ;
 
@@ -140,12 +141,13 @@ static void feed(child *c)
     close_fd(&c->fds[IN]);
 }
 
-/* Read what is there.  Bytes over @p max are dropped. */
+/* Read what is there, but no more than the largest pipe holds: who writes without end is left to the next turn.  Bytes
+ * over @p max are dropped. */
 static fj_code drain(child *c, int *fd, fj__buf *buf, size_t max)
 {
     char bytes[16384];
 
-    for (;;) {
+    for (size_t left = PIPE_MOST / sizeof(bytes); left > 0; left--) {
         ssize_t n = read(*fd, bytes, sizeof(bytes));
         size_t room = max - fj__buf_len(buf);
         if (n < 0 && errno == EINTR)
@@ -161,10 +163,11 @@ static fj_code drain(child *c, int *fd, fj__buf *buf, size_t max)
         if (!fj__buf_append(buf, bytes, (size_t)n < room ? (size_t)n : room))
             return FJ_NOMEM;
     }
+    return FJ_OK;
 }
 
 /* Until the program ended, or both its outputs did.  A program it left behind may hold them open for ever. */
-static fj_code pump(child *c, fj_deadline limit)
+static fj_code pump(child *c, fj_deadline limit, fj_error **err)
 {
     fj_code rc = FJ_OK;
     bool ended = false;
@@ -175,12 +178,11 @@ static fj_code pump(child *c, fj_deadline limit)
             break;
         for (int i = 0; i < FDS; i++)
             p[i] = (struct pollfd){ .fd = c->fds[i], .events = i == IN ? POLLOUT : POLLIN };
-        if (poll(p, FDS, fj_left_ms(limit)) < 0 && errno != EINTR)
-            return FJ_SYSTEM;
-        if (fj_passed(limit)) {
+        rc = tool_wait(p, FDS, limit, err);
+        if (rc == FJ_OK && fj_passed(limit))
             c->expired = true;
+        if (rc != FJ_OK || c->expired)
             break;
-        }
         ended = p[PID].revents != 0;
         if (p[IN].revents != 0)
             feed(c);
@@ -263,9 +265,10 @@ fj_code tool_exec(const char *program, const json_t *input, fj_deadline limit, j
     if (rc == FJ_OK)
         rc = start(&c, program, err);
     if (rc == FJ_OK) {
-        rc = pump(&c, limit);
+        rc = pump(&c, limit, err);
         status = finish(&c, rc != FJ_OK || c.expired || c.too_big);
-        rc = rc == FJ_OK ? outcome(&c, status, ret, err) : fj_fail(err, rc, "%s", fj_code_text(rc));
+        if (rc == FJ_OK)
+            rc = outcome(&c, status, ret, err);
     }
     for (int i = 0; i < FDS; i++)
         close_fd(&c.fds[i]);

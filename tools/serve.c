@@ -38,7 +38,7 @@ static fj_code run_program(fj_request *req, json_t *args, json_t **ret, fj_error
     return rc;
 }
 
-/* A method named "*" takes whatever no other method takes. */
+/* A method named "*" takes whatever no other method takes.  Both are plain: tool_wait() sees for itself where it runs. */
 static const fj_method echo_methods[] = { FJ_METHOD("*", FJ_PLAIN, echo) };
 static const fj_method exec_methods[] = { FJ_METHOD("*", FJ_PLAIN, run_program) };
 

@@ -230,6 +230,58 @@ def serves(suite):
     peer.close()
 
 
+def serves_on_a_loop(suite):
+    """The same under the executor `coroutine`: one thread, that nothing may hold up."""
+    loop = ["--server", "one", "--executor", "coroutine"]
+    peer = PythonPeer()
+    with suite.case("tool: serve --echo under coroutine"):
+        with serving("it-echo", *loop, "--echo"):
+            peer.call("it-echo", "whatever", {"a": [1, None]}).expect({"a": [1, None]})
+    with suite.case("tool: programs run side by side under coroutine"):
+        mark = os.path.join(BUILD, "interop", f"met-{os.getpid()}")
+        os.mkfifo(mark)
+        # Neither opens its end before the other does, so that both end only if both run.
+        meet = f"if grep -q reader; then cat '{mark}'; else echo 5 >'{mark}'; echo 6; fi"
+        with serving("it-exec", *loop, "--exec", meet):
+            reader = subprocess.Popen([FJORD, "call", "it-exec", "reader", "--timeout", "15", "--url", URL],
+                                      stdout=subprocess.PIPE, text=True)
+            peer.call("it-exec", "writer").expect(6)
+            same([reader.communicate(timeout=20)[0], reader.returncode], ["5\n", 0])
+        os.unlink(mark)
+    with suite.case("tool: megabytes go to and from a program under coroutine"):
+        with serving("it-exec", *loop, "--exec", "cat"):
+            big = "y" * (3 << 20)
+            same(len(peer.call("it-exec", "m", {"a": big}).result["args"]["a"]), len(big))
+    with suite.case("tool: a program that never stops writing is killed after --timeout under coroutine"):
+        with serving("it-exec", *loop, "--timeout", "1", "--exec", "cat >/dev/null; yes >&2"):
+            outcome = peer.call("it-exec", "m")
+            same("killed" in outcome.text, True, repr(outcome))
+    with suite.case("tool: serve under coroutine ends at a second signal, and its programs with it"):
+        mark = os.path.join(BUILD, "interop", f"pid-{os.getpid()}")
+        os.mkfifo(mark)
+        p = subprocess.Popen([FJORD, "serve", "it-exec", "--server", "two", "--executor", "coroutine", "--url", URL,
+                              "--exec", f"echo $$ >'{mark}'; exec sleep 1000"],
+                             stderr=subprocess.PIPE, text=True)
+        same("ready" in p.stderr.readline(), True)
+        expect(fjord("cast", "it-exec.two", "m"), 0)
+        with open(mark, encoding="utf-8") as f:
+            watch = os.pidfd_open(int(f.read()))
+        p.send_signal(signal.SIGTERM)
+        p.send_signal(signal.SIGINT)
+        text = p.communicate(timeout=20)[1]
+        same(p.returncode, 3, text)
+        same(select.select([watch], [], [], 10)[0], [watch], "the program has ended")
+        os.close(watch)
+        os.unlink(mark)
+    with suite.case("tool: explicit methods of a module run under every executor"):
+        module = os.path.abspath(f"{BUILD}/interop/twice.so")
+        for executor in ("blocking", "threading", "coroutine"):
+            with serving("it-module", "--server", "one", "--executor", executor, "--module", module):
+                peer.call("it-module", "twice", {"x": 21}).expect(42)
+                peer.call("it-module", "later", {"ms": 5}).expect("later")
+    peer.close()
+
+
 def tool(suite):
-    for group in (usage, configuration, calls, serves):
+    for group in (usage, configuration, calls, serves, serves_on_a_loop):
         group(suite)

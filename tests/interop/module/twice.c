@@ -13,7 +13,20 @@ static fj_code twice(fj_request *req, json_t *args, json_t **ret, fj_error **err
     return FJ_OK;
 }
 
-static const fj_method methods[] = { FJ_METHOD("twice", FJ_PLAIN, twice) };
+/* After ms milliseconds, in which others run under an executor on a loop; the name of the task it runs in. */
+static fj_code later(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    fj_code code = fj_sleep(fj_in_ms(json_integer_value(json_object_get(args, "ms"))));
+
+    (void)req, (void)err;
+    *ret = fj_task_current() != NULL ? json_string(fj_task_name(fj_task_current())) : NULL;
+    return code;
+}
+
+static const fj_method methods[] = {
+    FJ_METHOD("twice", FJ_PLAIN, twice),
+    FJ_METHOD("later", FJ_CORO, later),
+};
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 static const fj_endpoint *const endpoints[] = { &endpoint, NULL };
 
