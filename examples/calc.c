@@ -45,13 +45,21 @@ static fj_code divide(fj_request *req, json_t *args, json_t **ret, fj_error **er
     return FJ_OK;
 }
 
+static fj_code ms_of(json_t *args, fj_request *req, int *ret, fj_error **err)
+{
+    if (json_unpack(args, "{s:i}", "ms", ret) != 0 || *ret < 0)
+        return fj_fail(err, FJ_BAD_ARGS, "%s needs a number of milliseconds, ms", fj_request_method(req));
+    return FJ_OK;
+}
+
 /* Any blocking code may stand here: what it holds up depends on the executor. */
 static fj_code slow(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
     int ms;
+    fj_code code = ms_of(args, req, &ms, err);
 
-    if (json_unpack(args, "{s:i}", "ms", &ms) != 0 || ms < 0)
-        return fj_fail(err, FJ_BAD_ARGS, "%s needs a number of milliseconds, ms", fj_request_method(req));
+    if (code != FJ_OK)
+        return code;
     struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000L };
     while (nanosleep(&left, &left) != 0 && errno == EINTR)
         ;
@@ -59,11 +67,22 @@ static fj_code slow(fj_request *req, json_t *args, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
+/* The same as explicit code: on a loop the others go on meanwhile. */
+static fj_code nap(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    int ms;
+    fj_code code = ms_of(args, req, &ms, err);
+
+    if (code == FJ_OK)
+        code = fj_sleep(fj_in_ms(ms));
+    if (code == FJ_OK)
+        *ret = json_integer(ms);
+    return code;
+}
+
 static const fj_method methods[] = {
-    FJ_METHOD("add", FJ_PLAIN, add),
-    FJ_METHOD("sub", FJ_PLAIN, sub),
-    FJ_METHOD("div", FJ_PLAIN, divide),
-    FJ_METHOD("slow", FJ_PLAIN, slow),
+    FJ_METHOD("add", FJ_PLAIN, add),   FJ_METHOD("sub", FJ_PLAIN, sub), FJ_METHOD("div", FJ_PLAIN, divide),
+    FJ_METHOD("slow", FJ_PLAIN, slow), FJ_METHOD("nap", FJ_CORO, nap),
 };
 
 const fj_endpoint calc_endpoint = FJ_ENDPOINT("calc", "1.1", methods);

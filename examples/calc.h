@@ -4,7 +4,8 @@
 /* The calculator that the examples serve and call. */
 #include <fjord/fjord.h>
 
-/** Methods add(a, b), sub(a, b), div(a, b) and slow(ms), in the namespace "calc", version 1.1. */
+/** Methods add(a, b), sub(a, b), div(a, b), slow(ms), which blocks, and nap(ms), which awaits; in the namespace "calc",
+ *  version 1.1. */
 extern const fj_endpoint calc_endpoint;
 
 /** Print what went wrong, free it, and answer an exit code for main(). */

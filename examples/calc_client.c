@@ -8,7 +8,7 @@
 
 static json_t *args_of(int argc, char **argv)
 {
-    if (strcmp(argv[2], "slow") == 0)
+    if (strcmp(argv[2], "slow") == 0 || strcmp(argv[2], "nap") == 0)
         return json_pack("{s:i}", "ms", atoi(argv[3]));
     return json_pack("{s:i, s:i}", "a", atoi(argv[3]), "b", argc > 4 ? atoi(argv[4]) : 0);
 }
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
     json_t *result = NULL;
 
     if (argc < 4) {
-        fprintf(stderr, "usage: %s CONFIG-FILE add|sub|div A B\n       %s CONFIG-FILE slow MS\n", argv[0],
+        fprintf(stderr, "usage: %s CONFIG-FILE add|sub|div A B\n       %s CONFIG-FILE slow|nap MS\n", argv[0],
                 argv[0]);
         return 2;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One process, no broker: the calculator served under each executor that `[demo] executors` lists, and 64 calls of a
- * method that takes 50 ms, all on their way at once.  The code stays the same; only the executor's name changes.
+ * method that takes 50 ms, all on their way at once; first of `slow`, which blocks, then of `nap`, which awaits.  The code
+ * stays the same; only the executor's name changes.
  *
  *     demo conf/demo.conf
  */
@@ -14,49 +15,64 @@
 
 enum { CALLS = 64, CALL_MS = 50 };
 
-static void *run(void *server)
-{
-    fj_error *err = NULL;
-
-    if (fj_server_run(server, &err) != FJ_OK)
-        (void)calc_failed("fj_server_run", err);
-    return NULL;
-}
+struct calling {
+    fj_transport *transport;
+    fj_server *server;
+    const char *topic;
+    double slow_ms, nap_ms;
+    fj_code code;
+    fj_error *error;
+};
 
 /* 64 calls at once, then their answers. */
-static fj_code call_all(fj_transport *transport, const char *topic, fj_error **err)
+static fj_code call_all(fj_client *client, const char *method, double *ret_ms, fj_error **err)
 {
-    fj_target there = FJ_TARGET(.topic = topic, .ns = "calc");
     fj_future *futures[CALLS] = { NULL };
-    fj_client *client = NULL;
-    fj_code code = fj_client_new(transport, &there, NULL, &client, err);
+    fj_deadline begin = fj_now();
+    fj_code code = FJ_OK;
 
     for (int i = 0; code == FJ_OK && i < CALLS; i++)
-        code = fj_client_call_async(client, "slow", json_pack("{s:i}", "ms", CALL_MS), NULL, &futures[i], err);
+        code = fj_client_call_async(client, method, json_pack("{s:i}", "ms", CALL_MS), NULL, &futures[i], err);
     for (int i = 0; i < CALLS; i++) {
         if (code == FJ_OK)
             code = fj_future_wait(futures[i], fj_in_ms(30000), NULL, err);
         fj_future_unref(futures[i]);
     }
-    fj_client_free(client);
+    *ret_ms = (double)(fj_now().ns - begin.ns) / 1e6;
     return code;
 }
 
-static fj_code time_calls(fj_transport *transport, fj_server *server, const char *topic, double *ret_ms,
-                          fj_error **err)
+/* The caller has a thread of its own; the server is on the main one, as it would be alone in a process. */
+static void *call(void *user)
 {
-    pthread_t thread;
-    fj_code code = fj_server_start(server, err);
+    struct calling *c = user;
+    fj_target there = FJ_TARGET(.topic = c->topic, .ns = "calc");
+    fj_client *client = NULL;
+
+    c->code = fj_client_new(c->transport, &there, NULL, &client, &c->error);
+    if (c->code == FJ_OK)
+        c->code = call_all(client, "slow", &c->slow_ms, &c->error);
+    if (c->code == FJ_OK)
+        c->code = call_all(client, "nap", &c->nap_ms, &c->error);
+    fj_client_free(client);
+    fj_server_stop(c->server);
+    return NULL;
+}
+
+static fj_code serve(struct calling *c, fj_error **err)
+{
+    pthread_t caller;
+    fj_code code = fj_server_start(c->server, err);
 
     if (code != FJ_OK)
         return code;
-    if (pthread_create(&thread, NULL, run, server) != 0)
+    if (pthread_create(&caller, NULL, call, c) != 0)
         return fj_fail(err, FJ_SYSTEM, "cannot start a thread");
-    fj_deadline begin = fj_now();
-    code = call_all(transport, topic, err);
-    *ret_ms = (double)(fj_now().ns - begin.ns) / 1e6;
-    fj_server_stop(server);
-    (void)pthread_join(thread, NULL);
+    code = fj_server_run(c->server, err); /* until the caller stops it */
+    (void)pthread_join(caller, NULL);
+    if (code == FJ_OK && c->code != FJ_OK)
+        return fj_error_move(c->error, err);
+    fj_error_free(c->error);
     return code;
 }
 
@@ -64,20 +80,19 @@ static fj_code try_executor(fj_transport *transport, const char *name, fj_error 
 {
     char topic[64];
     fj_server_opts opts = FJ_SERVER_OPTS_INIT;
-    fj_server *server = NULL;
-    double ms = 0;
+    struct calling c = { .transport = transport, .topic = topic };
 
     (void)snprintf(topic, sizeof topic, "calc-%s", name);
     fj_target here = FJ_TARGET(.topic = topic, .server = "demo");
     opts.executor = name;
-    fj_code code = fj_server_new(transport, &here, &opts, &server, err);
+    fj_code code = fj_server_new(transport, &here, &opts, &c.server, err);
     if (code == FJ_OK)
-        code = fj_server_add(server, &calc_endpoint, NULL, err);
+        code = fj_server_add(c.server, &calc_endpoint, NULL, err);
     if (code == FJ_OK)
-        code = time_calls(transport, server, topic, &ms, err);
-    fj_server_free(server);
+        code = serve(&c, err);
+    fj_server_free(c.server);
     if (code == FJ_OK)
-        printf("%-12s %5d %9d ms %9.0f ms\n", name, CALLS, CALL_MS, ms);
+        printf("%-10s %20.0f ms %20.0f ms\n", name, c.slow_ms, c.nap_ms);
     (void)fflush(stdout);
     return code;
 }
@@ -91,12 +106,17 @@ static fj_code demo(const fj_conf *conf, fj_error **err)
     if (code == FJ_OK)
         code = fj_transport_open(conf, NULL, &transport, err);
     if (code == FJ_OK)
-        printf("%-12s %5s %12s %12s\n", "executor", "calls", "each takes", "all took");
+        printf("%d calls at once of a method that takes %d ms:\n%-10s %23s %23s\n", CALLS, CALL_MS, "executor",
+               "slow, by nanosleep()", "nap, by fj_sleep()");
     for (char *name = code == FJ_OK ? strtok_r(names, ", \t", &rest) : NULL; name != NULL && code == FJ_OK;
          name = strtok_r(NULL, ", \t", &rest))
         code = try_executor(transport, name, err);
     fj_transport_free(transport);
     free(names);
+    if (code == FJ_OK)
+        printf("\nUnder coroutine all methods share one thread: one that awaits lets the others run, one that "
+               "blocks\n"
+               "holds all of them up.  OS_FJORD__LOOP_DEBUG=true make demo: the log says which, and where.\n");
     return code;
 }
 
