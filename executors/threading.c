@@ -159,12 +159,18 @@ static void close_it(fj_executor *x)
 
 static fj_code stop(fj_executor *x, fj_deadline by, fj_error **err)
 {
+    const fj_deadline passed = { .ns = 1 };
     struct threading *t = of(x);
+    fj_error *unjoined = NULL;
 
     if (fj__slots_inside(&t->slots))
         return fj_fail(err, FJ_STATE, "a wait from within one of the server's methods");
-    fj_code code = t->io_made ? fj__intake_join(&t->intake, by, err) : FJ_OK;
-    return code == FJ_OK ? fj__slots_drain(&t->slots, by, err) : code;
+    fj_code code = t->io_made ? fj__intake_join(&t->intake, by, &unjoined) : FJ_OK;
+    fj_code drained = fj__slots_drain(&t->slots, code == FJ_OK ? by : passed, err);
+    if (drained == FJ_OK && code != FJ_OK)
+        return fj_error_move(unjoined, err);
+    fj_error_free(unjoined); /* the names of what runs say more */
+    return drained;
 }
 
 static void abort_it(fj_executor *x)
