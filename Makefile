@@ -112,8 +112,9 @@ endif
 all: $(STATIC) $(SHARED) $(LINKS) $(TOOL) $(EXAMPLES) ## build the libraries, the command and the examples (default)
 
 # --- Rules ---------------------------------------------------------------------------------------------------------
-# Another compiler or other flags rebuild everything.
-FLAGS_NOW := $(CC) $(BASEFLAGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
+# Another compiler or other flags rebuild everything; so does valgrind's header, when it comes or goes: without it the
+# library tells valgrind nothing of its stacks.
+FLAGS_NOW := $(CC) $(BASEFLAGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(wildcard /usr/include/valgrind/valgrind.h)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' >$@
@@ -157,11 +158,12 @@ $(TOOL): $(call objects,$(TOOL_SRC)) $(STATIC)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $(filter %.o,$^) -Wl,--whole-archive $(STATIC) -Wl,--no-whole-archive $(LIBS) -o $@
 
-# The examples use the shared library, as programs of users do: they see the public API and nothing else.
+# The examples use the shared library, as programs of users do: they see the public API and nothing else.  They find it
+# beside them; where /proc is missing, as in a bare chroot, ld.so does not know where that is.
 $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(call objects,$(EX_HELP)) $(SHARED) $(LINKS)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALLLDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib' $(filter %.o,$^) $(SHARED) $(LIBS) -o $@
+	$(Q)$(CC) $(ALLLDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib:$(abspath $(BUILD)/lib)' $(filter %.o,$^) $(SHARED) $(LIBS) -o $@
 
 $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 	@mkdir -p $(@D)
