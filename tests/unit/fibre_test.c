@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/alloc.h"
 #include "runtime/fibre.h"
-#include "runtime/sanitize.h"
+#include "tests/support/valgrind.h"
+
 #include <check.h>
 
 #include <errno.h>
 #include <fenv.h>
 #include <stdlib.h>
 
-#ifdef FJ__VALGRIND
-#define ON_VALGRIND RUNNING_ON_VALGRIND
-#else
-#define ON_VALGRIND 0
-#endif
 #ifdef FJ__TSAN
 #define MANY 2000 /* TSan has room for some 8000 stacks */
 #else
-#define MANY (ON_VALGRIND ? 500 : 10000) /* valgrind looks through all stacks at each switch */
+#define MANY (ON_VALGRIND ? 500 : 10000)
 #endif
 
 /* What a test's fibre and the test know of each other. */

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,15 +132,24 @@ START_TEST(after_the_report_the_handler_that_was_there_is_called)
 }
 END_TEST
 
-static char *volatile nowhere = (char *)16; /* where nothing is; UBSan would be first at NULL */
+/* A byte that must not be written.  (A checker of memory would be first at one that is not there.) */
+static volatile char *forbidden(void)
+{
+    void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
+        _exit(1);
+    return page;
+}
 
 static void fault_elsewhere(void)
 {
     struct sigaction action = { .sa_handler = on_fault, .sa_flags = SA_ONSTACK };
+    volatile char *at = forbidden();
 
     (void)sigaction(SIGSEGV, &action, NULL);
     if (fj__stack_watch_overflow(NULL) == FJ_OK)
-        *nowhere = 'x';
+        *at = 'x';
 }
 
 START_TEST(a_fault_elsewhere_is_passed_on_without_a_word)
@@ -167,8 +177,10 @@ static void killed_by_default(void)
 
 static void faults_by_default(void)
 {
+    volatile char *at = forbidden();
+
     bare((struct sigaction){ .sa_handler = SIG_DFL });
-    *nowhere = 'x';
+    *at = 'x';
 }
 
 static void killed_but_ignores(void)

@@ -422,8 +422,12 @@ static int status_of(pid_t child)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* The parent's jobs.  The threads that would let go of them are not in the child, where they are never freed therefore;
+ * from here a leak checker finds them. */
+static fj_future *running, *queued;
+
 /* @return what the child ends with: 0, or which expectation did not hold */
-static int in_child(fj_future *running, fj_future *queued)
+static int in_child(void)
 {
     json_t *result = NULL;
 
@@ -442,12 +446,12 @@ static int in_child(fj_future *running, fj_future *queued)
 START_TEST(the_child_of_a_fork_begins_with_an_empty_pool)
 {
     fj_thread_pool_size(1);
-    fj_future *running = given(gated, NULL), *queued = given(noted, "parent");
-
+    running = given(gated, NULL);
+    queued = given(noted, "parent");
     await_count(&begun, 1);
     pid_t child = fork();
     if (child == 0)
-        _exit(in_child(running, queued));
+        _exit(in_child());
     ck_assert_int_eq(status_of(child), 0);
     open_gate();
     ck_assert_int_eq(outcome(running, NULL, NULL), FJ_OK);
