@@ -338,7 +338,7 @@ static void explain_timeout(const fj_client *c, const fj_call_opts *o, fj_error 
 }
 
 /* Wait for a driver's future.  It ends by itself at the deadline; what waits beyond is a driver's defect. */
-static fj_code await(fj_future *future, fj_deadline by, json_t **ret, fj_error **err)
+static FJ_MAY_AWAIT fj_code await(fj_future *future, fj_deadline by, json_t **ret, fj_error **err)
 {
     fj_deadline late = by;
 

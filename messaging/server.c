@@ -421,7 +421,7 @@ static fj_code wait_on_thread(void *user, json_t **ret, fj_error **err)
 }
 
 /* A task waits by way of another thread, so that its loop, perhaps the server's own, goes on. */
-static fj_code wait_in_task(fj_server *s, fj_deadline by, fj_error **err)
+static FJ_AWAITS fj_code wait_in_task(fj_server *s, fj_deadline by, fj_error **err)
 {
     struct waiting w = { s, by };
     fj_future *future = NULL;

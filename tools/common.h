@@ -93,7 +93,8 @@ int tool_args(const tool_opts *o, int first, json_t **ret);
  *  @param limit  when it is killed   @param ret gives the JSON value it wrote
  *  @errors RAISED (RuntimeError) with its standard error as the text when it failed or was
  *          killed, BAD_JSON for other output, SYSTEM, NOMEM   @blocks until it ends, or @p limit; a task suspends */
-fj_code tool_exec(const char *program, const json_t *input, fj_deadline limit, json_t **ret, fj_error **err);
+FJ_MAY_AWAIT fj_code tool_exec(const char *program, const json_t *input, fj_deadline limit, json_t **ret,
+                               fj_error **err);
 /** Kill the programs that run, and each that is started from now on.  @thread any */
 void tool_exec_end(void);
 
@@ -102,6 +103,6 @@ void tool_exec_end(void);
 /** poll(2) until @p by.  A task suspends, and its loop goes on; of its descriptors each is there once, for POLLIN or
  *  POLLOUT.
  *  @return OK, also at @p by, and when nothing is ready   @errors SYSTEM, NOMEM, CANCELLED in a task that is to end */
-fj_code tool_wait(struct pollfd *p, nfds_t n, fj_deadline by, fj_error **err);
+FJ_MAY_AWAIT fj_code tool_wait(struct pollfd *p, nfds_t n, fj_deadline by, fj_error **err);
 
 #endif

@@ -167,7 +167,7 @@ static fj_code drain(child *c, int *fd, fj__buf *buf, size_t max)
 }
 
 /* Until the program ended, or both its outputs did.  A program it left behind may hold them open for ever. */
-static fj_code pump(child *c, fj_deadline limit, fj_error **err)
+static FJ_MAY_AWAIT fj_code pump(child *c, fj_deadline limit, fj_error **err)
 {
     fj_code rc = FJ_OK;
     bool ended = false;

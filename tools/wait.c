@@ -27,7 +27,7 @@ static void unwatch(fj_loop *loop, const struct pollfd *p)
 }
 
 /* The task is suspended, and the loop tells it that one is ready; poll(2) then says which. */
-static fj_code wait_in_task(struct pollfd *p, nfds_t n, fj_deadline by, fj_error **err)
+static FJ_AWAITS fj_code wait_in_task(struct pollfd *p, nfds_t n, fj_deadline by, fj_error **err)
 {
     fj_loop *loop = fj_loop_running();
     fj_event *any = NULL;

@@ -74,20 +74,20 @@ FJ_API fj_client *fj_client_free(fj_client *client);
  *          BAD_VALUE, TOO_BIG, AUTH, ACCESS, FORKED, CLOSED, WRONG_CONTEXT; fj_error_sent() says whether a
  *          server may have it
  *  @blocks until the reply or the deadline   @thread any, also within methods */
-FJ_API FJ_MUST_USE fj_code fj_client_call(fj_client *client, const char *method, json_t *args,
-                                          const fj_call_opts *opts, json_t **ret, fj_error **err);
+FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_client_call(fj_client *client, const char *method, json_t *args,
+                                                       const fj_call_opts *opts, json_t **ret, fj_error **err);
 /** The same without waiting.  @param ret gives a future; it completes by the deadline. */
 FJ_API FJ_MUST_USE fj_code fj_client_call_async(fj_client *client, const char *method, json_t *args,
                                                 const fj_call_opts *opts, fj_future **ret, fj_error **err);
 /** Send a method without asking for its result; returns when the broker has it (sent = yes). */
-FJ_API FJ_MUST_USE fj_code fj_client_cast(fj_client *client, const char *method, json_t *args,
-                                          const fj_call_opts *opts, fj_error **err);
+FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_client_cast(fj_client *client, const char *method, json_t *args,
+                                                       const fj_call_opts *opts, fj_error **err);
 /** The same without waiting.  @param ret gives a future of the broker's confirmation; NULL: not wanted. */
 FJ_API FJ_MUST_USE fj_code fj_client_cast_async(fj_client *client, const char *method, json_t *args,
                                                 const fj_call_opts *opts, fj_future **ret, fj_error **err);
 /** Wait until every cast of this client is confirmed or has failed.  @return the first failure since the last
  *  flush, or TIMEOUT.   @blocks */
-FJ_API FJ_MUST_USE fj_code fj_client_flush(fj_client *client, fj_deadline by, fj_error **err);
+FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_client_flush(fj_client *client, fj_deadline by, fj_error **err);
 /** Whether a message of @p version may be sent under the cap (oslo's can_send_version); NULL: the target's. */
 FJ_API bool fj_client_can_send_version(const fj_client *client, const char *version);
 

@@ -48,7 +48,7 @@ FJ_API FJ_MUST_USE fj_code fj_server_add(fj_server *server, const fj_endpoint *e
  *  fj_server_step() or fj_run(); under executors on a loop, whenever their loop runs: in those, or in the loop's own
  *  functions.   @blocks until listening, or 30 s ([fjord] start_timeout)
  *  @errors those of connecting and declaring: UNREACHABLE, AUTH, ACCESS, MISMATCH...; STATE when running */
-FJ_API FJ_MUST_USE fj_code fj_server_start(fj_server *server, fj_error **err);
+FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_server_start(fj_server *server, fj_error **err);
 /** Process until fj_server_stop().  @blocks   @return OK when stopped */
 FJ_API FJ_MUST_USE fj_code fj_server_run(fj_server *server, fj_error **err);
 /** One poll(timeout), dispatched.  Under executors with threads of their own it only waits.
@@ -59,7 +59,7 @@ FJ_API void fj_server_stop(fj_server *server);
 /** After stop: wait until running methods are finished and the listener has left the broker.  On the thread of the
  *  server's loop it runs the loop meanwhile; in a task it suspends.
  *  @errors TIMEOUT names what is still running; STATE from within one of its methods, or when not stopped */
-FJ_API FJ_MUST_USE fj_code fj_server_wait(fj_server *server, fj_deadline by, fj_error **err);
+FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_server_wait(fj_server *server, fj_deadline by, fj_error **err);
 /** After wait: make it startable again. */
 FJ_API FJ_MUST_USE fj_code fj_server_reset(fj_server *server, fj_error **err);
 /** The name of the executor in use.  Lends. */
