@@ -478,6 +478,8 @@ static fj_code end(fj_error **err)
 
 fj_code fj_run(fj_error **err)
 {
+    if (fj_loop_running() != NULL)
+        return fj_fail(err, FJ_STATE, "fj_run() runs the loops of its thread, and one of them runs already");
     if (atomic_exchange(&busy, true))
         return fj_fail(err, FJ_STATE, "another thread is in fj_run()");
     fj_code code = fj_run_signals(err);

@@ -354,6 +354,8 @@ fj_code fj_server_start(fj_server *s, fj_error **err)
 {
     fj_code code = fj__transport_check(s->transport, err);
 
+    if (code == FJ_OK)
+        code = fj__may_wait(err);
     return code == FJ_OK ? fj__life_start(&s->life, err) : code;
 }
 
@@ -442,9 +444,12 @@ fj_code fj_server_wait(fj_server *s, fj_deadline by, fj_error **err)
 
     if (code != FJ_OK)
         return code;
-    if (fj_task_current() != NULL && !is_inside(s))
-        return wait_in_task(s, by, err);
-    return fj__life_wait(&s->life, by, err);
+    if (is_inside(s))
+        return fj__life_wait(&s->life, by, err); /* which refuses it */
+    code = fj__may_wait(err);
+    if (code != FJ_OK)
+        return code;
+    return fj_task_current() != NULL ? wait_in_task(s, by, err) : fj__life_wait(&s->life, by, err);
 }
 
 fj_code fj_server_reset(fj_server *s, fj_error **err)
