@@ -11,14 +11,14 @@ FJ_BEGIN_DECLS
 
 typedef struct fj_request fj_request;
 
-/** How a method may wait.  Every flavour runs under every executor. */
+/** How a method waits.  Every flavour runs under every executor. */
 typedef enum {
-    FJ_PLAIN = 0, /**< knows nothing of fibres */
-    FJ_GREEN,     /**< blocking calls of libc may switch */
-    FJ_CORO       /**< only awaits switch */
+    FJ_PLAIN = 0, /**< as any code does: what blocks holds up the thread */
+    FJ_GREEN,     /**< blocking calls of libc may switch; in this version nothing lets them: as FJ_PLAIN */
+    FJ_CORO       /**< by functions marked FJ_AWAITS or FJ_MAY_AWAIT: always in a task, made where needed */
 } fj_flavour;
 
-/** A method.
+/** A method.  fj_task_current() tells whether it runs in a task: every one does under an executor on a loop.
  *  @param req   lends, during the call; fj_request_ref() to keep it
  *  @param args  lends: the keyword arguments, an object
  *  @param ret   gives: the result; left NULL it is JSON null

@@ -7,6 +7,10 @@
  * are ordered once, outside (executors/lifecycle.h): an executor sees start, then close, then stop or abort,
  * then free, each once.
  *
+ * One on a loop (FJ_EXECUTOR_LOOP) is created and started on its loop's thread, and serves while the loop runs.  What
+ * waits, stop() and free(), turns the loop where it stands still and the caller is on its thread, and else leaves that
+ * to whoever runs it.
+ *
  * A plug-in exports `const fj_executor_ops *fj_executor_plugin(void)`.
  */
 #include <fjord/base.h>
@@ -28,8 +32,8 @@ enum {
     FJ_EXECUTOR_STEPS = 1 << 0,    /**< the caller of run or step polls and runs the methods */
     FJ_EXECUTOR_PARALLEL = 1 << 1, /**< methods run at the same time on several threads */
     FJ_EXECUTOR_LOOP = 1 << 2,     /**< runs on an event loop */
-    FJ_EXECUTOR_GREEN = 1 << 3,    /**< FJ_GREEN methods run natively */
-    FJ_EXECUTOR_CORO = 1 << 4      /**< FJ_CORO methods run natively */
+    FJ_EXECUTOR_GREEN = 1 << 3,    /**< FJ_GREEN methods run as such; without it the log says "emulated" */
+    FJ_EXECUTOR_CORO = 1 << 4      /**< so do FJ_CORO methods */
 };
 
 typedef struct {
@@ -38,7 +42,7 @@ typedef struct {
     bool ack_done;     /**< the listener acknowledges on completion */
     fj_invoke_fn wrap; /**< the user's wrapper around a method's call, or NULL */
     void *wrap_user;
-    fj_loop *loop; /**< for FJ_EXECUTOR_LOOP: lends; NULL: the loop of the thread that calls create */
+    fj_loop *loop; /**< for FJ_EXECUTOR_LOOP; lends until free; NULL: that of the thread of create */
 } fj_executor_opts;
 
 typedef struct {
@@ -50,13 +54,15 @@ typedef struct {
     unsigned max_slots; /**< 0: as many as configured */
     /** @param opts lends, copied   @param ret gives */
     fj_code (*create)(const fj_conf *conf, const fj_executor_opts *opts, fj_executor **ret, fj_error **err);
-    /** Begin to serve; ready when it returns; never loops itself.  @param listener, dispatcher lend until stop */
+    /** Begin to serve; ready when it returns; never loops itself.  An executor on a loop polls @p listener in a task if
+     *  that parks, and else drives it by watch() and pump(), see driver.h.  @param listener, dispatcher lend until free */
     fj_code (*start)(fj_executor *x, fj_listener *listener, fj_dispatcher *dispatcher, fj_error **err);
-    /** One poll(timeout), dispatched: waits for messages until @p by and processes what came.  NULL without
-     *  FJ_EXECUTOR_STEPS.  While every slot is taken nobody watches the listener for it: when one is given back
-     *  outside of a step it interrupts the listener.  @return OK when something was processed; TIMEOUT; AGAIN when interrupted; CLOSED */
+    /** One poll(timeout), dispatched: waits for messages until @p by and processes what came; on a loop: turns it until a
+     *  request has ended.  NULL without FJ_EXECUTOR_STEPS.  While every slot is taken nobody watches the listener for it:
+     *  when one is given back outside of a step it interrupts the listener.
+     *  @return OK when something was processed; TIMEOUT; AGAIN when interrupted; CLOSED; STATE while the loop runs */
     fj_code (*step)(fj_executor *x, fj_deadline by, fj_error **err);
-    /** Run a job that is not a message (the same slots count).  Never blocks.  Takes @p user on ok.
+    /** Run a job that is not a message (the same slots count).  Never blocks, any thread.  Takes @p user on ok.
      *  @errors AGAIN when every slot is taken; CLOSED */
     fj_code (*submit)(fj_executor *x, void (*job)(void *user), void *user, fj_error **err);
     /** Call the chosen method; ends in fj_invoke_direct() or the wrapper. */
@@ -65,11 +71,12 @@ typedef struct {
      *  thread, async-signal-safe (fj_server_stop() is), may be called twice. */
     void (*close)(fj_executor *x);
     /** Wait until running requests are finished.  Not from a method of this executor.
-     *  @errors TIMEOUT names the methods still running; STATE from within one of them */
+     *  @errors TIMEOUT names the methods still running; STATE from within one of them; WRONG_CONTEXT on the loop's thread
+     *  while the loop runs */
     fj_code (*stop)(fj_executor *x, fj_deadline by, fj_error **err);
-    /** Give up what is left: deferred requests are failed; a thread in a method cannot be stopped and is
-     *  left to end by itself (free waits for it).  A stop() in progress in another thread, and any after, waits no
-     *  longer.  Never blocks, any thread, may be called twice. */
+    /** Give up what is left: deferred requests are failed; tasks are killed, so that each wait in them answers CANCELLED; a
+     *  thread in a method cannot be stopped and is left to end by itself (free waits for both).  A stop() in progress in
+     *  another thread, and any after, waits no longer.  Never blocks, any thread, may be called twice. */
     void (*abort)(fj_executor *x);
     void (*free)(fj_executor *x);
     /** The child after a fork: forget threads that do not exist here.  May be NULL. */

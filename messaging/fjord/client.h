@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef FJORD_CLIENT_H
 #define FJORD_CLIENT_H
-/* An RPC client: calls and casts to a target.  Thread-safe: many threads may call through one at once. */
+/*
+ * An RPC client: calls and casts to a target.  Many threads and tasks may call through one at once.
+ *
+ * The same functions serve threads and tasks: what waits blocks a plain thread and suspends a task.  In a call-back of a
+ * loop it answers FJ_WRONG_CONTEXT, and nothing is sent: there the forms without waiting are for.
+ */
 #include <fjord/base.h>
 #include <fjord/clock.h>
 #include <fjord/error.h>
@@ -63,7 +68,7 @@ typedef struct {
  *  @param ret gives   @errors BAD_TARGET, NOMEM   @thread any, never blocks */
 FJ_API FJ_MUST_USE fj_code fj_client_new(fj_transport *transport, const fj_target *target,
                                          const fj_client_opts *opts, fj_client **ret, fj_error **err);
-/** Not while one of its calls runs; futures may still be pending.  Accepts NULL, answers NULL. */
+/** Not while one of its calls runs; futures may still be pending.  Accepts NULL, answers NULL.  Never blocks. */
 FJ_API fj_client *fj_client_free(fj_client *client);
 
 /** Call a method and wait for its result.
@@ -71,22 +76,26 @@ FJ_API fj_client *fj_client_free(fj_client *client);
  *  @param opts lends; NULL for the defaults
  *  @param ret  gives; may be NULL
  *  @errors REMOTE (or the mapped code), TIMEOUT, UNREACHABLE, LOST, UNDELIVERABLE, VERSION_CAP, BAD_TARGET,
- *          BAD_VALUE, TOO_BIG, AUTH, ACCESS, FORKED, CLOSED, WRONG_CONTEXT; fj_error_sent() says whether a
- *          server may have it
- *  @blocks until the reply or the deadline   @thread any, also within methods */
+ *          BAD_VALUE, TOO_BIG, AUTH, ACCESS, FORKED, CLOSED, WRONG_CONTEXT; CANCELLED in a task that is asked to end: the
+ *          reply is not waited for; fj_error_sent() says whether a server may have it
+ *  @blocks until the reply or the deadline; a task suspends   @thread any, also within methods */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_client_call(fj_client *client, const char *method, json_t *args,
                                                        const fj_call_opts *opts, json_t **ret, fj_error **err);
-/** The same without waiting.  @param ret gives a future; it completes by the deadline. */
+/** The same without waiting.  @param ret gives a future; it completes by the deadline
+ *  @errors those known at once   @thread any, also in call-backs of a loop; never blocks */
 FJ_API FJ_MUST_USE fj_code fj_client_call_async(fj_client *client, const char *method, json_t *args,
                                                 const fj_call_opts *opts, fj_future **ret, fj_error **err);
-/** Send a method without asking for its result; returns when the broker has it (sent = yes). */
+/** Send a method without asking for its result; returns when the broker has it (sent = yes).
+ *  @param args takes   @errors as fj_client_call(), but REMOTE
+ *  @blocks until the broker's confirmation or the deadline; a task suspends   @thread any */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_client_cast(fj_client *client, const char *method, json_t *args,
                                                        const fj_call_opts *opts, fj_error **err);
-/** The same without waiting.  @param ret gives a future of the broker's confirmation; NULL: not wanted. */
+/** The same without waiting.  @param ret gives a future of the broker's confirmation; NULL: not wanted
+ *  @thread any, also in call-backs of a loop; never blocks */
 FJ_API FJ_MUST_USE fj_code fj_client_cast_async(fj_client *client, const char *method, json_t *args,
                                                 const fj_call_opts *opts, fj_future **ret, fj_error **err);
 /** Wait until every cast of this client is confirmed or has failed.  @return the first failure since the last
- *  flush, or TIMEOUT.   @blocks */
+ *  flush, or TIMEOUT; CANCELLED; WRONG_CONTEXT   @blocks until @p by; a task suspends   @thread any */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_client_flush(fj_client *client, fj_deadline by, fj_error **err);
 /** Whether a message of @p version may be sent under the cap (oslo's can_send_version); NULL: the target's. */
 FJ_API bool fj_client_can_send_version(const fj_client *client, const char *version);

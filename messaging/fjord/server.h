@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef FJORD_SERVER_H
 #define FJORD_SERVER_H
-/* An RPC server: endpoints served on a topic, by the executor that the configuration names. */
+/*
+ * An RPC server: endpoints served on a topic, by the executor that the configuration names (docs/executors.md).
+ *
+ * Under an executor on a loop it belongs to that loop's thread: it is started there, and serves while the loop runs.
+ */
 #include <fjord/access.h>
 #include <fjord/base.h>
 #include <fjord/clock.h>
@@ -20,14 +24,13 @@ typedef struct fj_server fj_server;
 typedef struct {
     size_t size;
     const char *executor; /**< NULL: [fjord] executor */
-    unsigned slots;       /**< 0: [fjord] executor_pool_size */
+    unsigned slots;       /**< requests in flight, deferred ones too; 0: [fjord] executor_pool_size */
     fj_access access;
     const fj_serializer *serializer; /**< lends until the server is freed */
     fj_invoke_fn wrap;               /**< around each method's call; ends in fj_invoke_direct() */
     void *wrap_user;
-    int ack_done; /**< -1: [fjord] ack; 0: on admission (at-most-once); 1: when done */
-    fj_loop *
-        loop; /**< for executors on a loop: lends until the server is freed; NULL: fj_loop_current() at start */
+    int ack_done;  /**< -1: [fjord] ack; 0: on admission (at-most-once); 1: when done */
+    fj_loop *loop; /**< for executors on a loop; lends until free; NULL: fj_loop_current() at start */
 } fj_server_opts;
 #define FJ_SERVER_OPTS_INIT                                                            \
     {                                                                                  \
@@ -38,7 +41,8 @@ typedef struct {
  *  @errors BAD_TARGET, NO_EXECUTOR, NOMEM   @thread any, never blocks */
 FJ_API FJ_MUST_USE fj_code fj_server_new(fj_transport *transport, const fj_target *target,
                                          const fj_server_opts *opts, fj_server **ret, fj_error **err);
-/** Stops (within two seconds) if it is running.  Accepts NULL, answers NULL. */
+/** Stops, and waits for up to two seconds, if it is running: in a task fj_server_wait() before it, which suspends.
+ *  Accepts NULL, answers NULL.  Not from its own methods.  @blocks */
 FJ_API fj_server *fj_server_free(fj_server *server);
 /** Serve @p endpoint; before start.  @param endpoint, data lend until the server is freed
  *  @errors STATE when started, BAD_ARGS, NOMEM */
@@ -46,29 +50,39 @@ FJ_API FJ_MUST_USE fj_code fj_server_add(fj_server *server, const fj_endpoint *e
                                          fj_error **err);
 /** Listen; when it answers OK, messages are taken.  Under `blocking` they are processed in fj_server_run(),
  *  fj_server_step() or fj_run(); under executors on a loop, whenever their loop runs: in those, or in the loop's own
- *  functions.   @blocks until listening, or 30 s ([fjord] start_timeout)
- *  @errors those of connecting and declaring: UNREACHABLE, AUTH, ACCESS, MISMATCH...; STATE when running */
+ *  functions.
+ *  @blocks until listening, or 30 s ([fjord] start_timeout); a task suspends
+ *  @errors those of connecting and declaring: UNREACHABLE, AUTH, ACCESS, MISMATCH...; STATE when running;
+ *  WRONG_CONTEXT in a call-back of a loop, or, under an executor on a loop, on another thread than the loop's; FORKED
+ *  @thread the loop's, if there is one, else any */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_server_start(fj_server *server, fj_error **err);
-/** Process until fj_server_stop().  @blocks   @return OK when stopped */
+/** Process until fj_server_stop(): on the loop's thread it runs the loop; under executors with threads of their own, and
+ *  on any other thread than the loop's, it only waits.
+ *  @blocks   @return OK when stopped   @errors STATE when not started, when driven already, or while the loop runs */
 FJ_API FJ_MUST_USE fj_code fj_server_run(fj_server *server, fj_error **err);
-/** One poll(timeout), dispatched.  Under executors with threads of their own it only waits.
- *  @return OK when something was processed; TIMEOUT; CLOSED when stopped */
+/** One poll(timeout), dispatched; of a loop, turns until a request has ended.  Where fj_server_run() only waits this
+ *  does, too.
+ *  @blocks until @p by   @return OK when something was processed; TIMEOUT; CLOSED when stopped; STATE as fj_server_run() */
 FJ_API FJ_MUST_USE fj_code fj_server_step(fj_server *server, fj_deadline by, fj_error **err);
 /** Ask it to stop taking messages; returns at once.  Any thread, methods, signal handlers; idempotent. */
 FJ_API void fj_server_stop(fj_server *server);
 /** After stop: wait until running methods are finished and the listener has left the broker.  On the thread of the
- *  server's loop it runs the loop meanwhile; in a task it suspends.
- *  @errors TIMEOUT names what is still running; STATE from within one of its methods, or when not stopped */
+ *  server's loop it runs the loop meanwhile.
+ *  @blocks until @p by; a task suspends, and is not cut short (see fj_shield_begin())
+ *  @errors TIMEOUT names what is still running; STATE from within one of its methods, or when not stopped; WRONG_CONTEXT
+ *  in a call-back of a loop; FORKED   @thread any */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_server_wait(fj_server *server, fj_deadline by, fj_error **err);
-/** After wait: make it startable again. */
+/** After wait: make it startable again.  @errors STATE; FORKED   @thread any, never blocks */
 FJ_API FJ_MUST_USE fj_code fj_server_reset(fj_server *server, fj_error **err);
 /** The name of the executor in use.  Lends. */
 FJ_API const char *fj_server_executor(const fj_server *server);
 
 /** Run every started server of the process until SIGINT or SIGTERM arrives or each is stopped, then stop and
- *  drain them ([fjord] drain).  A second signal ends the drain: deferred requests are failed, methods that run are
- *  left behind.  Takes the two signals while it runs, see fj_run_signals(); one thread at a time.  @blocks
- *  @errors TIMEOUT: the drain was too short, or cut short, for what still ran; STATE: another thread is here */
+ *  drain them ([fjord] drain).  Loops of this thread are run; those of other threads are theirs to run.  A second signal
+ *  ends the drain: deferred requests are failed, tasks are killed, other methods that run are left behind.  Takes the two
+ *  signals while it runs, see fj_run_signals(); one thread at a time.  @blocks
+ *  @errors TIMEOUT: the drain was too short, or cut short, for what still ran; STATE: another thread is here, or a loop
+ *  runs on this one */
 FJ_API FJ_MUST_USE fj_code fj_run(fj_error **err);
 /** Take SIGINT and SIGTERM now, not only in fj_run(): one that comes before lets fj_run() stop what is started and
  *  return at once, instead of ending the process half-way through a start.  fj_run() gives them back.  Call it before

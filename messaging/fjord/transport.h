@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef FJORD_TRANSPORT_H
 #define FJORD_TRANSPORT_H
-/* A transport: one broker (or the fake one), shared by any number of clients and servers of any thread. */
+/*
+ * A transport: one broker (or the fake one), shared by any number of clients and servers of any thread.  Over rabbit://
+ * each loop that uses it gets connections of its own, which that loop drives; all plain threads share others.
+ */
 #include <fjord/base.h>
 #include <fjord/clock.h>
 #include <fjord/conf.h>
@@ -21,7 +24,8 @@ typedef struct fj_transport fj_transport;
 FJ_API FJ_MUST_USE fj_code fj_transport_open(const fj_conf *conf, const char *url, fj_transport **ret,
                                              fj_error **err);
 /** Close: pending calls end with FJ_CLOSED.  Then wait, until @p by, for what is to be flushed, and free.
- *  Its clients and servers must be freed before.  Accepts NULL, answers NULL.  @blocks until @p by */
+ *  Its clients and servers must be freed before.  Accepts NULL, answers NULL.
+ *  @blocks until @p by   @thread any, but no call-back of a loop that used it */
 FJ_API fj_transport *fj_transport_free_by(fj_transport *transport, fj_deadline by);
 /** fj_transport_free_by() with two seconds. */
 FJ_API fj_transport *fj_transport_free(fj_transport *transport);

@@ -15,8 +15,7 @@ FJ_BEGIN_DECLS
 typedef struct {
     struct {
         int fd;
-        unsigned
-            opened; /**< tells two descriptors of the same number apart: another number for each one opened */
+        unsigned opened;  /**< how many were opened before it: tells those of one number apart */
         bool read, write; /**< interest; handed back: readiness (errors and hang-ups count as both) */
     } fds[FJ_WATCH_MAX];
     unsigned n;

@@ -9,6 +9,12 @@
  * completion or call-back after it) -> free (accepts what is stopped; the driver only after its listeners).
  *
  * A plug-in exports `const fj_driver_ops *fj_driver_plugin(void)`.
+ *
+ * Servers on loops need nothing of a driver that servers on threads do not: it leaves `parks` false, ignores the `loop`
+ * of fj_listen_opts, and the executor drives its listeners by watch(), pump() and fd(), and polls with a deadline that has
+ * passed.  A driver with a thread of its own that decodes messages says in watch() that it wants fd() and nothing else,
+ * and its pump() is empty.  Clients in tasks need its futures to complete by themselves: fj_future_ops.wait is for plain
+ * threads.  See each slot for what that asks of it.
  */
 #include <fjord/base.h>
 #include <fjord/clock.h>
@@ -60,42 +66,52 @@ struct fj_incoming {
 
 typedef struct {
     uint32_t abi;
-    /** Up to @p max messages (gives each), in order.  Waits until one is there, @p by, interrupt or close.
-     *  One thread at a time.  @return OK with *ret_n >= 1; TIMEOUT; AGAIN when interrupted; CLOSED */
+    /** Up to @p max messages (gives each), in order.  Waits until one is there, @p by, interrupt or close; never with a
+     *  deadline that has passed.  One caller at a time.
+     *  @return OK with *ret_n >= 1; TIMEOUT; AGAIN when interrupted; CLOSED; with `parks` CANCELLED, too */
     fj_code (*poll)(fj_listener *l, fj_deadline by, size_t max, fj_incoming **ret, size_t *ret_n,
                     fj_error **err);
-    /** For loops: the descriptors, interests and next deadline of whatever feeds this listener.  To be
-     *  asked again after each pump.  Never blocks. */
+    /** For loops: the descriptors, interests and next deadline of whatever feeds this listener; fd() may be among them,
+     *  beside FJ_WATCH_MAX - 1 others.  @p ret comes with n = 0 and by = never.  Asked before each sleep of the loop: quick,
+     *  never blocks.  Whatever happens that poll() has news of makes one of them ready. */
     void (*watch)(fj_listener *l, fj_watch *ret);
     /** For loops: a descriptor is ready or the deadline has come: read, write, decode.  Never blocks.
-     *  Afterwards poll() with a passed deadline gives what arrived. */
+     *  Afterwards poll() with a passed deadline gives what arrived.  It is told the time and nothing else, and so tries
+     *  each descriptor; while all slots are taken pump() is called and poll() is not.  No descriptor but fd() may then
+     *  stay ready, nor a deadline stay passed, or the loop spins: an eventfd that wakes is read here, and a socket is no
+     *  longer asked for reading when enough is decoded. */
     void (*pump)(fj_listener *l, fj_deadline now);
-    /** An eventfd, readable exactly while decoded messages wait for poll().  Lends. */
+    /** An eventfd, readable exactly while decoded messages wait for poll(): the loop looks at it only when a slot is free.
+     *  Lends, the same one for the listener's life. */
     int (*fd)(fj_listener *l);
     /** Take @p n messages out of the broker's hands before they run (ack = admit): one multiple ack where
      *  possible, handed to the kernel when this returns.  Messages whose ack is stale (the connection they
      *  came over is gone) are set to NULL in @p in and freed: they must not run, the broker will deliver
-     *  them again.  May wait for the socket until @p by; on TIMEOUT none may run. */
+     *  them again.  May wait for the socket until @p by; on TIMEOUT none may run.  Without `parks` that wait blocks a
+     *  server's loop. */
     fj_code (*ack)(fj_listener *l, fj_incoming **in, size_t n, fj_deadline by, fj_error **err);
-    /** Let a poll() in progress, or else the next one, return AGAIN.  Async-signal-safe. */
+    /** Let a poll() in progress, or else the next one, return AGAIN.  Any thread, async-signal-safe. */
     void (*interrupt)(fj_listener *l);
     /** Take no new messages; what was not yet given to poll() goes back to the broker. */
     void (*close)(fj_listener *l);
-    /** Wait until nothing of it is left at the broker: replies flushed, its own queues deleted. */
+    /** Wait until nothing of it is left at the broker: replies flushed, its own queues deleted.  Any thread; nobody pumps
+     *  for it any more, but a loop may be in its last watch() or pump() on another. */
     fj_code (*stop)(fj_listener *l, fj_deadline by, fj_error **err);
     void (*free)(fj_listener *l);
 } fj_listener_ops;
 
 struct fj_listener {
     const fj_listener_ops *ops;
-    bool parks; /**< called in a task, poll() and ack() suspend it where they would block a thread */
+    /** Called in a task of `loop` poll() and ack() suspend it where they would block a thread, and are woken without
+     *  watch() and pump(): what feeds it is attached to the loop (fj_loop_attach()), or another thread's. */
+    bool parks;
 };
 
 typedef struct {
     size_t size;
     unsigned slots; /**< how many messages will run at once: sizes the default prefetch */
     bool ack_done;  /**< acknowledge when processed (at-least-once) instead of when admitted */
-    fj_loop *loop;  /**< this loop will drive it: lends for the listener's life; NULL: threads will */
+    fj_loop *loop;  /**< tasks of this loop will poll it: lends for the listener's life; NULL: threads will */
 } fj_listen_opts;
 #define FJ_LISTEN_OPTS_INIT                    \
     {                                          \
@@ -109,7 +125,7 @@ enum {
     FJ_SEND_CALL = 1 << 0,      /**< wait for a reply: the future resolves to the method's result */
     FJ_SEND_MANDATORY = 1 << 1, /**< UNDELIVERABLE when no queue takes it (oslo's at_least_once) */
     FJ_SEND_RESEND = 1 << 2,    /**< after a lost connection send again what may have been sent */
-    FJ_SEND_WAITED = 1 << 3     /**< the caller waits for the future next: a hint that spares waking a helper */
+    FJ_SEND_WAITED = 1 << 3     /**< the caller, no task, waits next: a hint that spares waking a helper */
 };
 
 typedef struct {
@@ -137,14 +153,16 @@ typedef struct {
      *  the URL's query options have been checked and set in @p conf by the caller.
      *  @param ret gives */
     fj_code (*open)(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj_error **err);
-    /** Begin a call or a cast.  Never blocks.  Any thread.  @param ret gives a future: for a call the reply,
-     *  for a cast the broker's confirmation.  Always completes by send->by.
+    /** Begin a call or a cast.  Never blocks.  Any thread, task, or call-back of a loop (fj_loop_running() says which
+     *  loop).  @param ret gives a future: for a call the reply, for a cast the broker's confirmation.  Always completes by
+     *  send->by, also when nobody waits for it.
      *  @errors those known at once (BAD_TARGET, BAD_VALUE, TOO_BIG, CLOSED, NOMEM): then no future */
     fj_code (*send)(fj_driver *d, const fj_send *send, fj_future **ret, fj_error **err);
-    /** Wait until everything sent so far from this thread's domain is confirmed or has failed.  May block. */
+    /** Wait until everything sent so far from this thread's domain is confirmed or has failed.  May block; in a task it
+     *  should suspend (fj_future_wait() does). */
     fj_code (*flush)(fj_driver *d, fj_deadline by, fj_error **err);
     /** Listen for RPC on topic, topic.server and the fanout of @p target (topic and server needed).  Returns
-     *  when messages will come or @p by has passed; may block.  @param ret gives */
+     *  when messages will come or @p by has passed; may block, as flush().  @param ret gives */
     fj_code (*listen)(fj_driver *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
                       fj_listener **ret, fj_error **err);
     void (*close)(fj_driver *d);
