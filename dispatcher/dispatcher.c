@@ -341,6 +341,18 @@ static void refuse(fj_incoming *in, const struct wanted *w, fj_error *failure)
     fj_error_free(failure);
 }
 
+/* The rest of the message is freed now: a request may be in hand for long. */
+static void take_message(fj_request *req, fj_incoming *in, const struct wanted *w)
+{
+    req->name = json_incref((json_t *)w->method);
+    req->ns = json_incref((json_t *)w->ns);
+    req->version = json_incref((json_t *)w->version);
+    req->args = json_incref(json_object_get(in->message, "args"));
+    req->context = in->context;
+    json_decref(in->message);
+    in->message = in->context = NULL;
+}
+
 fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_fn done, void *user,
                             fj_request **ret, fj_error **err)
 {
@@ -368,8 +380,7 @@ fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_f
     atomic_init(&req->kept, false);
     req->wants_reply = in->wants_reply;
     req->in = in;
-    req->message = json_incref(in->message);
-    req->context = json_incref(in->context);
+    take_message(req, in, &w);
     req->dispatcher = d;
     req->endpoint = entry->endpoint;
     req->method = chosen;

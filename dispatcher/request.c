@@ -44,17 +44,17 @@ void *fj_request_data(const fj_request *req)
 const char *fj_request_method(const fj_request *req)
 {
     /* What the caller asked for: the method "*" serves many names. */
-    return json_string_value(json_object_get(req->message, "method"));
+    return json_string_value(req->name);
 }
 
 const char *fj_request_ns(const fj_request *req)
 {
-    return json_string_value(json_object_get(req->message, "namespace"));
+    return json_string_value(req->ns);
 }
 
 const char *fj_request_version(const fj_request *req)
 {
-    const char *version = json_string_value(json_object_get(req->message, "version"));
+    const char *version = json_string_value(req->version);
 
     return version != NULL ? version : "1.0";
 }
@@ -178,7 +178,10 @@ fj_request *fj_request_ref(fj_request *req)
 
 static void destroy(fj_request *req)
 {
-    json_decref(req->message);
+    json_decref(req->name);
+    json_decref(req->ns);
+    json_decref(req->version);
+    json_decref(req->args);
     json_decref(req->context);
     fj__free(req);
 }

@@ -19,7 +19,9 @@ struct fj_request {
     unsigned generation;    /* of forks: a child must not answer its parent's requests */
     bool wants_reply;
     fj_incoming *in; /* owned; NULL once finished */
-    json_t *message; /* owned */
+    /* What is kept of the message, for it may wait long: owned, as sent; NULL what was missing. */
+    json_t *name, *ns, *version;
+    json_t *args;    /* owned until the method is called */
     json_t *context; /* owned: as received, from step two on deserialized */
     const fj_dispatcher *dispatcher;
     fj_request *outer; /* whose method ran on the thread when this one's was called */

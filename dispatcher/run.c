@@ -32,36 +32,40 @@ static fj_code context_in(fj_request *req, fj_error **err)
     return FJ_OK;
 }
 
-/* The arguments, one by one through the serializer.  Gives. */
+/* The arguments, taken from the request, one by one through the serializer.  Gives. */
 static fj_code args_in(fj_request *req, json_t **ret, fj_error **err)
 {
     const fj_serializer *s = req->serializer;
-    json_t *received = json_object_get(req->message, "args"), *args;
+    json_t *received = req->args, *args;
+    fj_code code = FJ_OK;
     const char *name;
     json_t *value;
 
+    req->args = NULL;
     if (received != NULL && s->entity_in == NULL) {
-        *ret = json_incref(received);
+        *ret = received;
         return FJ_OK;
     }
     args = json_object();
     if (args == NULL)
-        return fj_fail(err, FJ_NOMEM, "no memory for the arguments");
+        code = fj_fail(err, FJ_NOMEM, "no memory for the arguments");
     json_object_foreach(received, name, value)
     {
         json_t *entity = NULL;
-        fj_code code = s->entity_in(s->user, req->context, value, &entity, err);
+        if (code != FJ_OK)
+            break;
+        code = s->entity_in(s->user, req->context, value, &entity, err);
         if (code == FJ_OK && json_object_set_new(args, name, entity) != 0)
             code = fj_fail(err, FJ_NOMEM, "no memory for the argument %s", name);
         else if (code != FJ_OK)
             json_decref(entity);
-        if (code != FJ_OK) {
-            json_decref(args);
-            return code;
-        }
     }
-    *ret = args;
-    return FJ_OK;
+    json_decref(received);
+    if (code == FJ_OK)
+        *ret = args;
+    else
+        json_decref(args);
+    return code;
 }
 
 /* The method was called with `code` as its answer; takes the rest. */

@@ -108,6 +108,9 @@ static void settle(incoming *in)
     if (in->settled)
         return;
     in->settled = true;
+    json_decref(msg->message); /* it will not be delivered again */
+    json_decref(msg->context);
+    msg->message = msg->context = NULL;
     fj__fake_acked(&self(in->base.listener)->sources[msg->source], msg);
 }
 
@@ -177,9 +180,6 @@ static void give_back(incoming *in)
         return;
     in->settled = true;
     in->msg = NULL;
-    msg->message = in->base.message;
-    msg->context = in->base.context;
-    in->base.message = in->base.context = NULL;
     if (msg->call != NULL)
         fj__fake_call_alive(msg->call, false);
     fj__fake_back(&self(in->base.listener)->sources[msg->source], msg);
@@ -223,11 +223,10 @@ static fj_incoming *take(fj__fake_listener *l)
     in->msg = msg;
     in->base = (fj_incoming){ .ops = &incoming_ops,
                               .listener = &l->base,
-                              .message = msg->message,
-                              .context = msg->context,
+                              .message = json_incref(msg->message),
+                              .context = json_incref(msg->context),
                               .wants_reply = msg->call != NULL,
                               .redelivered = msg->redelivered };
-    msg->message = msg->context = NULL;
     if (msg->call != NULL)
         fj__fake_call_alive(msg->call, true);
     atomic_fetch_add(&l->refs, 1);

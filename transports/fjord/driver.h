@@ -56,8 +56,11 @@ typedef struct {
 struct fj_incoming {
     const fj_incoming_ops *ops;
     fj_listener *listener;
-    json_t *message;  /**< object: the message as sent, without transport fields and context; owned */
-    json_t *context;  /**< object: the caller's context plus client_timeout (wire.md section 6); owned */
+    json_t *
+        message; /**< object: the message as sent, without transport fields and context; owned.  Whoever processes
+                           it may take it out, leaving NULL; it does not change it */
+    json_t
+        *context; /**< object: the caller's context plus client_timeout (wire.md section 6); the same holds */
     bool wants_reply; /**< a call: somebody waits for ops->reply */
     bool redelivered; /**< the broker has delivered it before */
 };
