@@ -147,7 +147,15 @@ fj_code fj__fibre_init(fj__fibre *f, size_t stack, void (*entry)(void *arg), voi
 
     if (code != FJ_OK)
         return code;
-    *f = (fj__fibre){ .stack = got, .entry = entry, .arg = arg };
+    /* One by one: the rest is set by who resumes it, and to clear all would take longer than a switch. */
+    f->stack = got;
+    f->entry = entry;
+    f->arg = arg;
+    f->saved_errno = 0;
+    f->started = f->ended = false;
+    f->cxa = (fj__cxa){ 0 };
+    f->name = NULL;
+    f->asan_fake_stack = NULL;
     f->sp = fj__switch_frame(got.base, got.base + got.size, begin);
     got.slot->owner = f;
 #ifdef FJ__TSAN

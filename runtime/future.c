@@ -22,9 +22,11 @@ static const fj_future_ops no_ops;
 
 void fj__future_init(fj_future *f, const fj__future_kind *kind, const fj_future_ops *ops, void *user)
 {
-    *f = (fj_future){ .kind = kind, .ops = ops != NULL ? ops : &no_ops, .user = user };
-    atomic_init(&f->refs, 1);
-    (void)pthread_mutex_init(&f->lock, NULL);
+    *f = (fj_future){ .refs = 1,
+                      .lock = PTHREAD_MUTEX_INITIALIZER,
+                      .kind = kind,
+                      .ops = ops != NULL ? ops : &no_ops,
+                      .user = user };
 }
 
 fj_code fj_future_new(const fj_future_ops *ops, void *user, fj_future **ret)
@@ -55,7 +57,9 @@ fj_future *fj_future_ref(fj_future *f)
 
 fj_future *fj_future_unref(fj_future *f)
 {
-    if (f == NULL || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
+    /* The only one may look instead of counting down: nobody else can have it. */
+    if (f == NULL || (atomic_load_explicit(&f->refs, memory_order_acquire) != 1 &&
+                      atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1))
         return NULL;
     if (f->kind != NULL) {
         f->kind->free(f);

@@ -46,8 +46,10 @@ void fj__locals_fini(fj__locals *locals)
 {
     /* Freeing one may set another, as with the keys of threads, and as there not for ever. */
     enum { ROUNDS = 4 };
-    bool again = true;
+    bool again = locals->values != NULL;
 
+    if (!again)
+        return;
     for (int round = 0; again && round < ROUNDS; round++) {
         again = false;
         for (size_t i = 0; i < locals->n; i++) {

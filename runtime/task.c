@@ -36,7 +36,10 @@ static void complete(fj_task *task)
     task->error = NULL;
     if (task->code == FJ_OK) {
         fj_error_free(error);
-        (void)fj_future_resolve(&task->future, result);
+        if (atomic_load_explicit(&task->future.refs, memory_order_acquire) == 1)
+            json_decref(result); /* nobody can ask, or wait */
+        else
+            (void)fj_future_resolve(&task->future, result);
         return;
     }
     json_decref(result);
@@ -140,7 +143,7 @@ static fj_task *make(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_loo
 
     if (task == NULL)
         return NULL;
-    memset(task, 0, sizeof *task);
+    memset(task, 0, sizeof *task + size);
     fj__future_init(&task->future, &task_kind, NULL, NULL);
     task->name = size != 0 ? memcpy(task + 1, name, size) : name;
     task->job = (fj__job){ .run = run, .name = task->name };
@@ -155,13 +158,16 @@ static fj_task *make(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_loo
     return task;
 }
 
-static fj_task_opts full(const fj_task_opts *opts)
+/* @param room for those of an older, shorter kind */
+static const fj_task_opts *full(const fj_task_opts *opts, fj_task_opts *room)
 {
-    fj_task_opts all = FJ_TASK_OPTS_INIT;
+    static const fj_task_opts none = FJ_TASK_OPTS_INIT;
 
-    if (opts != NULL)
-        memcpy(&all, opts, opts->size < sizeof all ? opts->size : sizeof all);
-    return all;
+    if (opts == NULL || opts->size >= sizeof *opts)
+        return opts != NULL ? opts : &none;
+    *room = none;
+    memcpy(room, opts, opts->size);
+    return room;
 }
 
 /* The loop of @p opts and its tasks.  Whether this is its thread is looked at in debug mode only: before a loop first runs
@@ -188,14 +194,16 @@ static fj_code find_home(const fj_task_opts *opts, fj_loop **ret, fj__tasks **re
 static fj_code spawn(void *made_at, const fj_deadline *at, fj_task_fn fn, void *user, const fj_task_opts *opts,
                      fj_task **ret, fj_error **err)
 {
-    fj_task_opts all = full(opts);
+    fj_task_opts room;
     fj_loop *loop = NULL;
     fj__tasks *home = NULL;
-    fj_code code = find_home(&all, &loop, &home, err);
+
+    opts = full(opts, &room);
+    fj_code code = find_home(opts, &loop, &home, err);
 
     if (code != FJ_OK)
         return code;
-    fj_task *task = make(fn, user, &all, loop);
+    fj_task *task = make(fn, user, opts, loop);
     if (task == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for a task");
     task->state = FJ__TASK_NEW;
@@ -227,18 +235,19 @@ fj_code fj_task_spawn_after(fj_deadline at, fj_task_fn fn, void *user, const fj_
 fj_code fj_task_spawn_threadsafe(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_task **ret,
                                  fj_error **err)
 {
-    fj_task_opts all = full(opts);
+    fj_task_opts room;
 
-    if (all.loop == NULL)
+    opts = full(opts, &room);
+    if (opts->loop == NULL)
         return fj_fail(err, FJ_BAD_VALUE, "a task from another thread needs its loop to be named");
-    fj_task *task = make(fn, user, &all, all.loop);
+    fj_task *task = make(fn, user, opts, opts->loop);
     if (task == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for a task");
-    if (fj_loop_debug(all.loop))
+    if (fj_loop_debug(opts->loop))
         task->made_at = __builtin_return_address(0);
     fj_task *mine = ret != NULL ? fj_task_ref(task) : NULL;
     (void)fj_task_ref(task); /* the letter's; the first is the loop's */
-    if (!fj__loop_post(all.loop, &task->letter)) {
+    if (!fj__loop_post(opts->loop, &task->letter)) {
         (void)fj_task_unref(mine);
         (void)fj_task_unref(task);
         (void)fj_task_unref(task);
