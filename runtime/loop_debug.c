@@ -4,6 +4,8 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
+
 void fj__loop_trouble(fj_loop *loop, const char *what, const fj_error *error)
 {
     if (loop != NULL && loop->trouble != NULL)
@@ -46,10 +48,10 @@ void fj_loop_set_slow_callback_duration(fj_loop *loop, double seconds)
 
 void fj__loop_begin(fj_loop *loop, const char *name)
 {
-    loop->busy_name = name;
+    (void)snprintf(loop->busy_name, sizeof loop->busy_name, "%s", name != NULL ? name : "a call-back");
     loop->busy_since = fj__clock_real_ns();
     if (loop->watchdog != NULL)
-        fj__watchdog_begin(loop->watchdog, name, loop->busy_since);
+        fj__watchdog_begin(loop->watchdog, loop->busy_name, loop->busy_since);
 }
 
 void fj__loop_end(fj_loop *loop)
@@ -60,8 +62,7 @@ void fj__loop_end(fj_loop *loop)
     if (loop->watchdog != NULL)
         fj__watchdog_end(loop->watchdog);
     if (took >= atomic_load(&loop->slow_ns))
-        fj__log(FJ_LOG_WARNING, "loop", "%s took %.3f seconds",
-                loop->busy_name != NULL ? loop->busy_name : "a call-back", (double)took * 1e-9);
+        fj__log(FJ_LOG_WARNING, "loop", "%s took %.3f seconds", loop->busy_name, (double)took * 1e-9);
 }
 
 void fj_loop_set_debug(fj_loop *loop, bool on)

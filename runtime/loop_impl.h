@@ -14,6 +14,8 @@
 #define FJ__LOOP_JOBS_NS 1000000
 /* And how many run between two looks at the clock. */
 #define FJ__LOOP_CLOCK_JOBS 4
+/* How much of a name debug mode tells. */
+#define FJ__LOOP_NAME 64
 /* How often sources are asked again within one turn because one wants to be pumped at once. */
 #define FJ__LOOP_ROUNDS 16
 
@@ -50,7 +52,8 @@ struct fj_loop {
     fj_loop_trouble_fn trouble;
     void *trouble_user;
     fj__watchdog *watchdog; /* in debug mode */
-    const char *busy_name;  /* what runs now, and since when */
+    /* In debug mode what runs now, copied, for a task may be freed in its last turn; and since when. */
+    char busy_name[FJ__LOOP_NAME];
     int64_t busy_since;
     _Atomic int64_t slow_ns;
     atomic_uint owner; /* the thread that runs it, or would; see fj__loop_here() */
