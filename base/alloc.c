@@ -35,7 +35,13 @@ void *fj__alloc(size_t n)
 
 void *fj__zalloc(size_t n)
 {
-    return must_fail() ? NULL : calloc(1, n != 0 ? n : 1);
+    enum { LARGE = 4096 };
+
+    if (n >= LARGE) /* it may have pages that are zero already */
+        return must_fail() ? NULL : calloc(1, n);
+    /* calloc() of glibc before 2.41 passes by what malloc() keeps for each thread. */
+    void *p = fj__alloc(n);
+    return p != NULL ? memset(p, 0, n) : NULL;
 }
 
 void *fj__realloc(void *p, size_t n)

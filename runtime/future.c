@@ -22,11 +22,20 @@ static const fj_future_ops no_ops;
 
 void fj__future_init(fj_future *f, const fj__future_kind *kind, const fj_future_ops *ops, void *user)
 {
-    *f = (fj_future){ .refs = 1,
-                      .lock = PTHREAD_MUTEX_INITIALIZER,
-                      .kind = kind,
-                      .ops = ops != NULL ? ops : &no_ops,
-                      .user = user };
+    /* One by one: a compiler clears a whole that is so large slower than that. */
+    atomic_init(&f->refs, 1);
+    atomic_init(&f->done, false);
+    atomic_init(&f->asked, false);
+    f->nudged = false;
+    f->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    f->kind = kind;
+    f->ops = ops != NULL ? ops : &no_ops;
+    f->user = user;
+    f->result = NULL;
+    f->error = NULL;
+    f->first = NULL;
+    f->last = NULL;
+    f->waiters = (fj__waiters){ 0 };
 }
 
 fj_code fj_future_new(const fj_future_ops *ops, void *user, fj_future **ret)

@@ -19,11 +19,12 @@
 #include <stdbool.h>
 
 /** Leave this stack, whose continuation goes to *@p save, and go on at @p to, which such a call or fj__switch_frame() gave.
- *  @param answer what the call there returns   @return what the one that switches back says */
-bool fj__switch(void **save, void *to, bool answer);
-/** Prepare a fresh stack so that the first switch to it calls @p start, which must not return.
+ *  @return true when it is switched back to; false when a stack has come to its end with it */
+bool fj__switch(void **save, void *to);
+/** Prepare a fresh stack so that the first switch to it calls @p start.  What that returns is gone on at, and
+ *  the stack is left for good: the fj__switch() there returns false.
  *  @param base its lowest address   @param top the one above its highest   @return what to switch to */
-void *fj__switch_frame(char *base, char *top, void (*start)(void));
+void *fj__switch_frame(char *base, char *top, void *(*start)(void));
 #endif
 
 #endif

@@ -139,11 +139,10 @@ static fj_task *make(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_loo
 {
     const char *name = opts->name != NULL ? opts->name : "task";
     size_t size = opts->name != NULL ? strlen(name) + 1 : 0;
-    fj_task *task = fj__alloc(sizeof *task + size);
+    fj_task *task = fj__zalloc(sizeof *task + size);
 
     if (task == NULL)
         return NULL;
-    memset(task, 0, sizeof *task + size);
     fj__future_init(&task->future, &task_kind, NULL, NULL);
     task->name = size != 0 ? memcpy(task + 1, name, size) : name;
     task->job = (fj__job){ .run = run, .name = task->name };

@@ -56,11 +56,9 @@ typedef struct {
 struct fj_incoming {
     const fj_incoming_ops *ops;
     fj_listener *listener;
-    json_t *
-        message; /**< object: the message as sent, without transport fields and context; owned.  Whoever processes
-                           it may take it out, leaving NULL; it does not change it */
-    json_t
-        *context; /**< object: the caller's context plus client_timeout (wire.md section 6); the same holds */
+    /* Both are owned.  Whoever processes them may take them out, leaving NULL, and does not change them. */
+    json_t *message;  /**< object: the message as sent, without transport fields and context */
+    json_t *context;  /**< object: the caller's context plus client_timeout (wire.md section 6) */
     bool wants_reply; /**< a call: somebody waits for ops->reply */
     bool redelivered; /**< the broker has delivered it before */
 };
