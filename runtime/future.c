@@ -26,7 +26,7 @@ void fj__future_init(fj_future *f, const fj__future_kind *kind, const fj_future_
     atomic_init(&f->refs, 1);
     atomic_init(&f->done, false);
     atomic_init(&f->asked, false);
-    f->nudged = false;
+    atomic_init(&f->nudges, 0);
     f->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     f->kind = kind;
     f->ops = ops != NULL ? ops : &no_ops;
@@ -294,7 +294,13 @@ fj_code fj__future_until(fj_future *f, fj_deadline by, const char *what)
     return code == FJ_TIMEOUT && fj_future_done(f) && !fj__task_outer() ? FJ_OK : code;
 }
 
-fj_code fj__future_sleep(fj_future *f, fj_deadline by)
+unsigned fj__future_nudges(fj_future *f)
+{
+    return atomic_load_explicit(&f->nudges, memory_order_relaxed);
+}
+
+/* Counted, not flagged: what one sleeper has seen another may have still to see. */
+fj_code fj__future_sleep(fj_future *f, unsigned seen, fj_deadline by)
 {
     fj__waiter w;
     fj_code code = FJ_OK;
@@ -304,7 +310,7 @@ fj_code fj__future_sleep(fj_future *f, fj_deadline by)
     if (fj__waiter_init(&w, "driver") != FJ_OK)
         w = (fj__waiter){ .what = "driver" };
     (void)pthread_mutex_lock(&f->lock);
-    bool sleep = !fj_future_done(f) && !f->nudged;
+    bool sleep = !fj_future_done(f) && fj__future_nudges(f) == seen;
     if (sleep)
         fj__waiters_push(&f->waiters, &w);
     (void)pthread_mutex_unlock(&f->lock);
@@ -313,8 +319,6 @@ fj_code fj__future_sleep(fj_future *f, fj_deadline by)
     (void)pthread_mutex_lock(&f->lock);
     if (fj__waiters_has(&f->waiters, &w))
         fj__waiters_remove(&f->waiters, &w);
-    if (code == FJ_OK || code == FJ_TIMEOUT)
-        f->nudged = false;
     (void)pthread_mutex_unlock(&f->lock);
     return code;
 }
@@ -322,7 +326,7 @@ fj_code fj__future_sleep(fj_future *f, fj_deadline by)
 void fj__future_nudge(fj_future *f)
 {
     (void)pthread_mutex_lock(&f->lock);
-    f->nudged = true;
+    (void)atomic_fetch_add_explicit(&f->nudges, 1, memory_order_relaxed);
     wake_all(f);
     (void)pthread_mutex_unlock(&f->lock);
 }

@@ -163,7 +163,7 @@ static void on_wait(fj_future *future, void *user, fj_deadline by)
         return;
     }
     while (!fj_future_done(future) && !fj_passed(by))
-        (void)fj__future_sleep(future, by);
+        (void)fj__future_sleep(future, fj__future_nudges(future), by);
 }
 
 static void on_freed(void *user)

@@ -283,29 +283,30 @@ START_TEST(a_nudge_wakes_a_sleeper_though_nothing_is_complete)
     pthread_t other;
 
     ck_assert_int_eq(pthread_create(&other, NULL, nudge_it, f), 0);
-    fj__future_sleep(f, fj_never());
+    rt_code(fj__future_sleep(f, 0, fj_never()), OK);
     ck_assert_int_eq(pthread_join(other, NULL), 0);
     ck_assert(!fj_future_done(f));
 }
 END_TEST
 
-START_TEST(a_nudge_given_before_is_remembered_once)
+START_TEST(a_nudge_since_the_last_look_is_heard_by_all_who_are_about_to_sleep)
 {
+    unsigned seen = fj__future_nudges(f);
+
     fj__future_nudge(f);
-    fj__future_nudge(f);
-    fj__future_sleep(f, fj_never());
-    ck_assert(!f->nudged);
-    fj__future_sleep(f, fj_in_ms(-1));
+    rt_code(fj__future_sleep(f, seen, fj_never()), OK);
+    rt_code(fj__future_sleep(f, seen, fj_never()), OK); /* another, who looked as early */
+    rt_code(fj__future_sleep(f, fj__future_nudges(f), fj_in_ms(-1)), TIMEOUT);
     ck_assert(fj_future_resolve(f, NULL));
-    fj__future_sleep(f, fj_never()); /* complete: no sleep */
+    rt_code(fj__future_sleep(f, fj__future_nudges(f), fj_never()), OK); /* complete: no sleep */
 }
 END_TEST
 
 RT_TASK(sleep_on_it)
 {
-    rt_code(fj__future_sleep(user, fj_in_ms(50)), TIMEOUT);
+    rt_code(fj__future_sleep(user, 0, fj_in_ms(50)), TIMEOUT);
     ck_assert_int_eq(rt_ms(), 50);
-    return fj__future_sleep(user, fj_never());
+    return fj__future_sleep(user, 0, fj_never());
 }
 
 START_TEST(in_a_task_a_drivers_sleep_parks_and_tells_of_the_cancellation)
@@ -383,7 +384,7 @@ int main(void)
     tcase_add_test(t, a_task_parks_and_does_not_help);
     tcase_add_test(t, a_cancelled_task_leaves_the_future_it_waits_for);
     tcase_add_test(t, a_nudge_wakes_a_sleeper_though_nothing_is_complete);
-    tcase_add_test(t, a_nudge_given_before_is_remembered_once);
+    tcase_add_test(t, a_nudge_since_the_last_look_is_heard_by_all_who_are_about_to_sleep);
     tcase_add_test(t, in_a_task_a_drivers_sleep_parks_and_tells_of_the_cancellation);
     tcase_add_test(t, threads_race_to_complete_and_to_leave);
     tcase_add_test(t, it_is_small);

@@ -109,7 +109,7 @@ void fj__domain_touch(fj__domain *d, fj__link *link, bool waits);
 void fj__domain_rouse(fj__domain *d);
 /** Block until ready(user), called under the lock, says true, or @p by: lead, or sleep on @p gate while another leads.
  *  @param gate lends; nudge it to have ready() asked again.
- *  @return OK; TIMEOUT; CANCELLED, in a task that is to end   @locks takes the domain's */
+ *  @return OK; TIMEOUT, also of an fj_timeout around it; CANCELLED, in a task that is to end   @locks takes the domain's */
 fj_code fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user), void *user, fj_deadline by);
 /** One pass that does not block, if nobody leads.  @locks takes the domain's */
 void fj__domain_pump(fj__domain *d);

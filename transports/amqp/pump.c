@@ -278,6 +278,8 @@ static fj_code sleep_on_gate(fj__domain *d, fj_future *gate, fj_deadline by)
 {
     struct fj__sleeper w = { .gate = gate, .parked = fj_task_current() != NULL };
 
+    unsigned seen = fj__future_nudges(gate); /* under the lock, as all nudges of it */
+
     add_waiter(d, &w);
     d->parked += w.parked;
     if (d->keeper_leads && d->sleeping)
@@ -285,7 +287,7 @@ static fj_code sleep_on_gate(fj__domain *d, fj_future *gate, fj_deadline by)
     else if (w.parked && !d->led && !fj__pump_by_loop(d))
         hand_on(d); /* the keeper must */
     fj__domain_unlock(d);
-    fj_code code = fj__future_sleep(gate, by);
+    fj_code code = fj__future_sleep(gate, seen, by);
     fj__domain_lock(d);
     d->parked -= w.parked;
     remove_waiter(d, &w);
@@ -300,7 +302,7 @@ fj_code fj__domain_wait(fj__domain *d, fj_future *gate, bool (*ready)(void *user
     fj__domain_lock(d);
     start_keeper(d);
     give_up_own(d);
-    while (!(yes = ready(user)) && code != FJ_CANCELLED && !fj_passed(by)) {
+    while (!(yes = ready(user)) && code == FJ_OK && !fj_passed(by)) { /* TIMEOUT: one around the task's wait */
         if (d->led || fj_task_current() != NULL || fj__pump_by_loop(d))
             code = sleep_on_gate(d, gate, by);
         else
