@@ -127,6 +127,11 @@ void fj__loop_unref(fj_loop *loop)
     fj__free(loop);
 }
 
+bool fj__loop_gone(const fj_loop *loop)
+{
+    return atomic_load(&loop->closing);
+}
+
 fj_code fj__loop_keep(fj_loop *loop, const void *key, void *value, void (*freed)(void *value))
 {
     struct fj__kept **at = &loop->kept;

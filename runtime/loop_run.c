@@ -64,7 +64,7 @@ static bool look(fj_loop *loop, bool wait, fj_deadline by)
     fj_deadline due = fj_sooner(fj_sooner(by, fj__sources_ask(loop)), fj__timers_next(&loop->timers));
     bool woken = false;
 
-    if (wait && loop->first == NULL && !atomic_load(&loop->stopping) && !fj_passed(due))
+    if (wait && loop->first == NULL && !fj_passed(due))
         woken = sleep_until(loop, due);
     else
         ev_run(loop->ev, EVRUN_NOWAIT);
@@ -86,6 +86,12 @@ static bool run_timers(fj_loop *loop)
     return true;
 }
 
+/* To be stopped ends a run; single turns leave that to the next run, and sleep as ever. */
+static bool may_sleep(const fj_loop *loop, enum sleeping when, bool did)
+{
+    return (when == ALWAYS && !atomic_load(&loop->stopping)) || (when == IF_IDLE && !did);
+}
+
 /* @return whether anything was done */
 static bool turn(fj_loop *loop, enum sleeping when, fj_deadline by)
 {
@@ -97,7 +103,7 @@ static bool turn(fj_loop *loop, enum sleeping when, fj_deadline by)
         return true; /* a job forked, and this is the child: the descriptors are the parent's */
     if (loop->first != NULL && !fj__loop_spent(loop))
         return true; /* a look costs as much as several jobs */
-    return look(loop, when == ALWAYS || (when == IF_IDLE && !did), by) || did;
+    return look(loop, may_sleep(loop, when, did), by) || did;
 }
 
 /* ---- who turns it ---- */
