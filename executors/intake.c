@@ -49,6 +49,8 @@ static void admit(fj__intake *in, fj__slot **slots, fj_incoming **messages, size
         if (messages[i] != NULL)
             messages[i]->ops->free(messages[i]);
     }
+    if (code == FJ_CANCELLED)
+        fj__slots_close(in->slots); /* the task of the intake is to end, and is told that once */
     if (code != FJ_OK)
         fj__trouble_pause(&in->trouble, in->slots, "messages could not be acknowledged", fj_never(), code, err);
 }

@@ -252,6 +252,14 @@ void fj__slots_drop(fj__slot *slot, fj_error *failure)
     fj_dispatcher_drop(slot->owner->dispatcher, slot->req, failure);
 }
 
+void fj__slots_give_up(fj__slot *slot, fj_executor *x)
+{
+    if (slot->job != NULL)
+        fj__slots_run(slot, x);
+    else
+        fj__slots_drop(slot, given_up());
+}
+
 bool fj__slots_inside(const fj__slots *s)
 {
     return *fj__local(FJ__LOCAL_SLOTS) == s || (s->dispatcher != NULL && fj__dispatcher_here(s->dispatcher));
@@ -317,12 +325,8 @@ void fj__slots_abort(fj__slots *s, fj_executor *x)
     lock(s);
     atomic_store(&s->aborted, true); /* from here on what defers is failed by itself */
     unlock(s);
-    while ((slot = fj__slots_pop(s)) != NULL) {
-        if (slot->job != NULL)
-            fj__slots_run(slot, x);
-        else
-            fj__slots_drop(slot, given_up());
-    }
+    while ((slot = fj__slots_pop(s)) != NULL)
+        fj__slots_give_up(slot, x);
     while ((req = next_deferred(s, &at)) != NULL) {
         (void)fj_request_fail(req, given_up(), NULL);
         fj_request_unref(req);

@@ -70,6 +70,8 @@ void fj__slots_leave(fj__slots *s);
 void fj__slots_run(fj__slot *slot, fj_executor *x);
 /** Fail the slot's request, which has not begun to run.  @param failure takes */
 void fj__slots_drop(fj__slot *slot, fj_error *failure);
+/** What the slot holds will not run in its turn: fail the request; run the job, which cannot be told, here by @p x. */
+void fj__slots_give_up(fj__slot *slot, fj_executor *x);
 /** Whether a method or job of these slots runs in this task or, outside of tasks, on this thread. */
 bool fj__slots_inside(const fj__slots *s);
 /** Wait until all are free, or given up by fj__slots_abort().  @errors TIMEOUT names what still runs */

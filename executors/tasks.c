@@ -20,17 +20,19 @@ struct run {
     struct tasks *owner;
     fj__slot *slot;
     fj_task *task; /* under the lock: for abort, which kills it */
-    bool begun;
+    bool begun;    /* its task runs, or has: until that is over, for the slot may be taken again before */
 };
 
 struct tasks {
     fj_executor base; /* first */
+    atomic_uint refs; /* the owner's, and the letter's while it is on its way */
     fj__slots slots;
     fj__intake intake;
     fj_loop *loop;
     _Atomic(fj_task *) polls; /* the intake's, once it runs; referenced */
-    fj__letter nudge;         /* wakes the loop, and the intake in it */
-    fj__watched *watched;
+    fj__letter nudge;         /* wakes the loop, and the intake in it; posted, it holds a reference */
+    fj_listener *listener;    /* the server's */
+    fj__watched *watched;     /* in front of it, if it does not park; it goes with the intake */
     fj__task_shape_fn shape;
     size_t stack; /* [fjord] stack_size; 0: as the flavour wants */
     size_t deep;  /* more of it, for deeply nested messages */
@@ -69,6 +71,8 @@ static fj_code run(void *user, json_t **ret, fj_error **err)
     struct run *r = user;
 
     (void)ret, (void)err;
+    if (atomic_load(&r->owner->slots.aborted))
+        return FJ_OK;
     r->begun = true;
     set_task(r, fj_task_current());
     fj__slots_run(r->slot, &r->owner->base);
@@ -77,16 +81,15 @@ static fj_code run(void *user, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
-/* The task is over.  One that was cancelled before it began has a request to be answered all the same. */
+/* The task is over.  One that was cancelled before it began, or got no stack, has a slot to be given back all the same. */
 static void run_over(void *user)
 {
     struct run *r = user;
-    fj_error *failure = NULL;
+    bool begun = r->begun;
 
-    if (!r->begun) {
-        (void)fj_fail(&failure, FJ_CLOSED, "the server stopped before the request was answered");
-        fj__slots_drop(r->slot, failure);
-    }
+    r->begun = false;
+    if (!begun)
+        fj__slots_give_up(r->slot, &r->owner->base);
     count(r->owner, -1);
 }
 
@@ -95,7 +98,6 @@ static fj_code spawn(struct tasks *t, fj__slot *slot, const char *name, fj_flavo
     struct run *r = &t->runs[slot - t->slots.all];
     fj_task_opts opts = FJ_TASK_OPTS_INIT;
 
-    r->begun = false;
     opts.name = name;
     opts.loop = t->loop;
     opts.freed = run_over;
@@ -158,12 +160,32 @@ static void wake_intake(struct tasks *t)
         fj__task_wake(polls);
 }
 
+/* A letter that is being read is no longer posted, but read all the same: hence the reference. */
+static void unref(struct tasks *t)
+{
+    if (atomic_fetch_sub(&t->refs, 1) != 1)
+        return;
+    fj_task_unref(atomic_load(&t->polls));
+    fj__loop_unref(t->loop);
+    fj__free(t->runs);
+    fj__free(t);
+}
+
 static void read_nudge(fj__letter *letter)
 {
     struct tasks *t = fj__container(letter, struct tasks, nudge);
 
     wake_intake(t);
-    count(t, 0);
+    unref(t);
+}
+
+/* Async-signal-safe. */
+static void post_nudge(struct tasks *t)
+{
+    (void)atomic_fetch_add(&t->refs, 1);
+    if (!fj__loop_post(t->loop, &t->nudge))
+        (void)atomic_fetch_sub(&t->refs,
+                               1); /* the letter that is there has one; and whoever is here holds the owner's */
 }
 
 static void slot_freed(void *user)
@@ -173,7 +195,7 @@ static void slot_freed(void *user)
     if (fj__loop_here(t->loop))
         wake_intake(t);
     else
-        (void)fj__loop_post(t->loop, &t->nudge);
+        post_nudge(t);
 }
 
 static fj_code begin_intake(struct tasks *t, fj_error **err)
@@ -238,6 +260,7 @@ fj_code fj__tasks_create(const fj_executor_ops *ops, fj__task_shape_fn shape, co
         t->loop = opts->loop;
     (void)fj__loop_ref(t->loop);
     watch_loop(t->loop, conf);
+    atomic_init(&t->refs, 1);
     t->base.ops = ops;
     t->shape = shape;
     t->deep = deep(conf);
@@ -259,7 +282,7 @@ fj_code fj__tasks_start(fj_executor *x, fj_listener *listener, fj_dispatcher *di
     struct tasks *t = of(x);
 
     t->slots.dispatcher = dispatcher;
-    t->intake.listener = listener;
+    t->listener = t->intake.listener = listener;
     if (!listener->parks) {
         fj_code code = fj__watched_new(t->loop, listener, &t->watched, err);
         if (code != FJ_OK)
@@ -277,7 +300,7 @@ fj_code fj__tasks_start(fj_executor *x, fj_listener *listener, fj_dispatcher *di
 /* Whether the loop stands still because this thread, which runs it, is here. */
 static bool may_turn(const struct tasks *t)
 {
-    return fj__loop_here(t->loop) && !fj_loop_is_running(t->loop);
+    return fj__loop_here(t->loop) && !fj_loop_is_running(t->loop) && !fj__loop_gone(t->loop);
 }
 
 fj_code fj__tasks_step(fj_executor *x, fj_deadline by, fj_error **err)
@@ -327,9 +350,9 @@ void fj__tasks_close(fj_executor *x)
     struct tasks *t = of(x);
 
     fj__slots_close(&t->slots);
-    if (t->intake.listener != NULL)
-        t->intake.listener->ops->interrupt(t->intake.listener);
-    (void)fj__loop_post(t->loop, &t->nudge); /* not the task itself: a signal handler may be here */
+    if (t->listener != NULL)
+        t->listener->ops->interrupt(t->listener);
+    post_nudge(t); /* not the task itself: a signal handler may be here */
 }
 
 /* Until `done`, by turning the loop if that is this thread's to do. */
@@ -360,7 +383,7 @@ static bool is_drained(struct tasks *t)
 static bool is_over(struct tasks *t)
 {
     (void)pthread_mutex_lock(&t->lock);
-    bool over = t->alive == 0 && !atomic_load(&t->nudge.posted);
+    bool over = t->alive == 0;
     (void)pthread_mutex_unlock(&t->lock);
     return over;
 }
@@ -391,7 +414,7 @@ void fj__tasks_abort(fj_executor *x)
     }
     (void)pthread_mutex_unlock(&t->lock);
     fj__slots_abort(&t->slots, x);
-    (void)fj__loop_post(t->loop, &t->nudge);
+    post_nudge(t);
 }
 
 void fj__tasks_free(fj_executor *x)
@@ -401,12 +424,9 @@ void fj__tasks_free(fj_executor *x)
     fj__tasks_close(x);
     atomic_store(&t->slots.given_up, false);
     (void)wait_until(t, is_over, fj_never());
-    fj_task_unref(atomic_load(&t->polls));
     (void)pthread_mutex_destroy(&t->lock);
     fj__slots_fini(&t->slots);
-    fj__loop_unref(t->loop);
-    fj__free(t->runs);
-    fj__free(t);
+    unref(t);
 }
 
 void fj__tasks_at_fork(fj_executor *x)
@@ -418,7 +438,7 @@ void fj__tasks_at_fork(fj_executor *x)
     t->alive = 0; /* the loop, its tasks and the listener are the parent's */
     atomic_store(&t->polls, NULL);
     t->watched = NULL;
-    t->intake.listener = NULL;
+    t->listener = NULL;
 }
 
 unsigned fj__tasks_running(const fj_executor *x, unsigned *ret_slots)
