@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 
+#include <fjord/loop.h>
+
 enum { HANG_MS = 30000 };
 
 static const char *const names[] = { "not started", "starting", "running", "stopping",
@@ -70,7 +72,7 @@ fj_code fj__life_start(fj__life *l, fj_error **err)
     while (!advance(l, FJ__LIFE_INIT, FJ__LIFE_STARTING)) {
         if (fj__life_now(l) == FJ__LIFE_INIT)
             continue;
-        if (fj__life_now(l) != FJ__LIFE_STARTING)
+        if (fj__life_now(l) != FJ__LIFE_STARTING || fj_loop_running() != NULL) /* a wait would stop the loop */
             return bad_state(l, "started", err);
         (void)wait_while(l, FJ__LIFE_STARTING, fj_never(), "a start");
     }

@@ -41,7 +41,8 @@ typedef struct {
 /** @param ops, user, name  lend, for its life; the name is for the log.  There is nothing to be freed. */
 void fj__life_init(fj__life *l, const fj__life_ops *ops, void *user, const char *name);
 fj__life_state fj__life_now(fj__life *l);
-/** @errors STATE unless INIT (who comes while another starts waits for that first); those of ops->start
+/** @errors STATE unless INIT (who comes while another starts waits for that first, but not on a loop's thread); those of
+ *  ops->start
  *  @blocks as ops->start does */
 fj_code fj__life_start(fj__life *l, fj_error **err);
 /** Stop.  While it starts: as soon as it has.  Nothing in any state but RUNNING and STARTING.  Never blocks, async-

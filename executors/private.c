@@ -70,8 +70,11 @@ static fj_code run_on_loop(struct call *c, fj_error **err)
     opts.stack = FJ__STACK_CORO;
     if (code == FJ_OK)
         code = fj_task_spawn(run, c, &opts, &task, err);
+    /* Turned, not run: whatever it does to its loop, it uses what is on this stack until it has ended. */
+    while (code == FJ_OK && !fj_future_done(fj_task_future(task)))
+        code = fj_loop_turn(opts.loop, fj_never(), err);
     if (code == FJ_OK)
-        code = fj_loop_run_until_complete(opts.loop, fj_task_future(task), NULL, err);
+        code = fj_future_result(fj_task_future(task), NULL, err);
     fj_task_unref(task);
     return code;
 }
