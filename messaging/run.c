@@ -372,7 +372,7 @@ static void *drain(void *user)
 
 static void add_loop(struct drain *d, fj_loop *loop)
 {
-    if (loop == NULL || !fj__loop_here(loop))
+    if (loop == NULL || fj__loop_gone(loop) || !fj__loop_here(loop))
         return;
     for (size_t i = 0; i < d->n_loops; i++) {
         if (d->loops[i] == loop)

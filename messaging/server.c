@@ -29,7 +29,7 @@ struct fj_server {
     unsigned slots;
     bool ack_done;
     fj_executor *executor; /* while started, until drained */
-    fj_loop *loop;         /* while started, under an executor on a loop; NULL: none */
+    fj_loop *loop;         /* once started, under an executor on a loop: its memory is held; NULL: none */
     fj_listener gate;
     fj_listener *listener;
     atomic_bool stopping;
@@ -151,6 +151,24 @@ static void tear_down(fj_server *s)
     s->listener = NULL;
 }
 
+static fj_code choose_loop(fj_server *s, fj_error **err)
+{
+    fj_loop *loop = s->opts.loop;
+    fj_code code = FJ_OK;
+
+    if ((s->kind->caps & FJ_EXECUTOR_LOOP) == 0)
+        return FJ_OK;
+    if (loop == NULL)
+        code = fj_loop_current(&loop, err);
+    else if (!fj__loop_here(loop))
+        code = fj_fail(err, FJ_WRONG_CONTEXT, "a server is started on the thread of its loop");
+    if (code != FJ_OK)
+        return code;
+    fj__loop_unref(s->loop);
+    s->loop = fj__loop_ref(loop);
+    return FJ_OK;
+}
+
 static fj_code bring_up(fj_server *s, fj_error **err)
 {
     fj_driver *d = s->transport->driver;
@@ -160,14 +178,7 @@ static fj_code bring_up(fj_server *s, fj_error **err)
 
     l.slots = s->slots;
     l.ack_done = s->ack_done;
-    s->loop = s->opts.loop;
-    fj_code code = FJ_OK;
-    if ((s->kind->caps & FJ_EXECUTOR_LOOP) == 0)
-        s->loop = NULL;
-    else if (s->loop == NULL)
-        code = fj_loop_current(&s->loop, err);
-    else if (!fj__loop_here(s->loop))
-        code = fj_fail(err, FJ_WRONG_CONTEXT, "a server is started on the thread of its loop");
+    fj_code code = choose_loop(s, err);
     x.loop = l.loop = s->loop;
     if (code == FJ_OK)
         code = s->kind->create(s->transport->conf, &x, &s->executor, err);
@@ -242,10 +253,58 @@ static bool is_inside(void *user)
 
 static const fj__life_ops life_ops = { on_start, on_stop, on_wait, is_inside };
 
+/* ---- waiting ------------------------------------------------------------------------------------ */
+
+struct waiting {
+    fj_server *server;
+    fj_deadline by;
+};
+
+static fj_code wait_here(void *user, json_t **ret, fj_error **err)
+{
+    const struct waiting *w = user;
+
+    (void)ret;
+    return fj__life_wait(&w->server->life, w->by, err);
+}
+
+/* Drained, or given up. */
+static fj_code end_here(void *user, json_t **ret, fj_error **err)
+{
+    const struct waiting *w = user;
+    fj_server *s = w->server;
+
+    if (wait_here(user, ret, NULL) != FJ_OK && s->executor != NULL) {
+        s->kind->abort(s->executor);
+        leave(s, fj_in_ms(100));
+    }
+    (void)err;
+    return FJ_OK;
+}
+
+/* A task waits by way of another thread, so that its loop, perhaps the server's own, goes on. */
+static FJ_MAY_AWAIT fj_code from_here(fj_server *s, fj_task_fn fn, fj_deadline by, fj_error **err)
+{
+    struct waiting w = { s, by };
+    fj_future *future = NULL;
+
+    if (fj_task_current() == NULL || is_inside(s))
+        return fn(&w, NULL, err);
+    fj_code code = fj_run_in_executor(fn, &w, NULL, &future, err);
+    if (code != FJ_OK)
+        return code;
+    fj_shield_begin(); /* the thread uses what is on this stack */
+    code = fj_future_wait(future, fj_never(), NULL, err);
+    fj_shield_end();
+    fj_future_unref(future);
+    return code;
+}
+
 /* ---- new and free ------------------------------------------------------------------------------- */
 
 static void destroy(fj_server *s)
 {
+    fj__loop_unref(s->loop);
     fj_dispatcher_free(s->dispatcher);
     fj__target_fini(&s->target);
     fj__free(s->name);
@@ -322,18 +381,33 @@ fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj
     return FJ_OK;
 }
 
+/* Stop it and see it to its end. */
+static FJ_MAY_AWAIT fj_code end(fj_server *s, fj_error **err)
+{
+    fj__life_state state = fj__life_now(&s->life);
+
+    if (state == FJ__LIFE_INIT || state == FJ__LIFE_DRAINED)
+        return FJ_OK;
+    if (is_inside(s))
+        return fj_fail(err, FJ_STATE, "it is freed from within one of its methods");
+    fj_code code = fj__may_wait(err);
+    if (code != FJ_OK)
+        return code;
+    fj__life_stop(&s->life);
+    return from_here(s, end_here, fj_in_ms(2000), err);
+}
+
 fj_server *fj_server_free(fj_server *s)
 {
+    fj_error *error = NULL;
+
     if (s == NULL || fj__transport_check(s->transport, NULL) != FJ_OK)
         return NULL; /* of a forked child: its threads and locks are the parent's, it is left alone */
-    fj__life_stop(&s->life);
-    fj__life_state state = fj__life_now(&s->life);
-    if (state != FJ__LIFE_INIT && state != FJ__LIFE_DRAINED &&
-        fj__life_wait(&s->life, fj_in_ms(2000), NULL) != FJ_OK && s->executor != NULL) {
-        s->kind->abort(s->executor);
-        leave(s, fj_in_ms(100));
-    }
-    destroy(s);
+    if (end(s, &error) == FJ_OK)
+        destroy(s);
+    else
+        fj__log(FJ_LOG_ERROR, "rpc", "%s is not freed: %s", s->name, fj_error_text(error));
+    fj_error_free(error);
     return NULL;
 }
 
@@ -377,6 +451,8 @@ fj_code fj_server_step(fj_server *s, fj_deadline by, fj_error **err)
 
     if (code != FJ_OK)
         return code;
+    if (fj_loop_running() != NULL)
+        return fj_fail(err, FJ_STATE, "a step of %s would stop the loop that runs on this thread", s->name);
     if (fj__life_now(&s->life) == FJ__LIFE_INIT)
         return fj_fail(err, FJ_STATE, "%s is not started", s->name);
     if (!fj__server_steps(s))
@@ -409,47 +485,15 @@ void fj_server_stop(fj_server *s)
         fj__life_stop(&s->life);
 }
 
-struct waiting {
-    fj_server *server;
-    fj_deadline by;
-};
-
-static fj_code wait_on_thread(void *user, json_t **ret, fj_error **err)
-{
-    const struct waiting *w = user;
-
-    (void)ret;
-    return fj__life_wait(&w->server->life, w->by, err);
-}
-
-/* A task waits by way of another thread, so that its loop, perhaps the server's own, goes on. */
-static FJ_AWAITS fj_code wait_in_task(fj_server *s, fj_deadline by, fj_error **err)
-{
-    struct waiting w = { s, by };
-    fj_future *future = NULL;
-    fj_code code = fj_run_in_executor(wait_on_thread, &w, NULL, &future, err);
-
-    if (code != FJ_OK)
-        return code;
-    fj_shield_begin(); /* the thread uses what is on this stack */
-    code = fj_future_wait(future, fj_never(), NULL, err);
-    fj_shield_end();
-    fj_future_unref(future);
-    return code;
-}
-
 fj_code fj_server_wait(fj_server *s, fj_deadline by, fj_error **err)
 {
     fj_code code = fj__transport_check(s->transport, err);
 
     if (code != FJ_OK)
         return code;
-    if (is_inside(s))
-        return fj__life_wait(&s->life, by, err); /* which refuses it */
-    code = fj__may_wait(err);
-    if (code != FJ_OK)
-        return code;
-    return fj_task_current() != NULL ? wait_in_task(s, by, err) : fj__life_wait(&s->life, by, err);
+    if (!is_inside(s)) /* which is refused for its own reason */
+        code = fj__may_wait(err);
+    return code == FJ_OK ? from_here(s, wait_here, by, err) : code;
 }
 
 fj_code fj_server_reset(fj_server *s, fj_error **err)
@@ -487,7 +531,7 @@ bool fj__server_runs(fj_server *s)
     fj__life_state state = fj__life_now(&s->life);
 
     return (state == FJ__LIFE_RUNNING || state == FJ__LIFE_STARTING) && !atomic_load(&s->stopping) &&
-           fj__transport_check(s->transport, NULL) == FJ_OK;
+           (s->loop == NULL || !fj__loop_gone(s->loop)) && fj__transport_check(s->transport, NULL) == FJ_OK;
 }
 
 double fj__server_drain(const fj_server *s)

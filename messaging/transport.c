@@ -5,6 +5,7 @@
 #include <fjord/log.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/options.h"
 #include "internal.h"
 #include "runtime/sync.h"
@@ -158,8 +159,15 @@ fj_code fj_transport_open(const fj_conf *conf, const char *text, fj_transport **
 
 fj_transport *fj_transport_free_by(fj_transport *t, fj_deadline by)
 {
+    fj_error *error = NULL;
+
     if (t == NULL)
         return NULL;
+    if (fj__may_wait(&error) != FJ_OK) {
+        fj__log(FJ_LOG_ERROR, "rpc", "the transport is not freed: %s", fj_error_text(error));
+        fj_error_free(error);
+        return NULL;
+    }
     /* In a forked child the driver's threads and locks are the parent's: it is left alone. */
     if (t->generation == fj__fork_generation()) {
         fj_driver *d = t->driver;

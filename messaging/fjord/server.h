@@ -41,9 +41,9 @@ typedef struct {
  *  @errors BAD_TARGET, NO_EXECUTOR, NOMEM   @thread any, never blocks */
 FJ_API FJ_MUST_USE fj_code fj_server_new(fj_transport *transport, const fj_target *target,
                                          const fj_server_opts *opts, fj_server **ret, fj_error **err);
-/** Stops, and waits for up to two seconds, if it is running: in a task fj_server_wait() before it, which suspends.
- *  Accepts NULL, answers NULL.  Not from its own methods.  @blocks */
-FJ_API fj_server *fj_server_free(fj_server *server);
+/** Stops, and waits for up to two seconds, if it is running.  Accepts NULL, answers NULL.  In one of its own methods, or a
+ *  call-back of a loop, nothing is freed while it runs, and that is logged.  @blocks; a task suspends */
+FJ_API FJ_MAY_AWAIT fj_server *fj_server_free(fj_server *server);
 /** Serve @p endpoint; before start.  @param endpoint, data lend until the server is freed
  *  @errors STATE when started, BAD_ARGS, NOMEM */
 FJ_API FJ_MUST_USE fj_code fj_server_add(fj_server *server, const fj_endpoint *endpoint, void *data,
@@ -52,7 +52,7 @@ FJ_API FJ_MUST_USE fj_code fj_server_add(fj_server *server, const fj_endpoint *e
  *  fj_server_step() or fj_run(); under executors on a loop, whenever their loop runs: in those, or in the loop's own
  *  functions.
  *  @blocks until listening, or 30 s ([fjord] start_timeout); a task suspends
- *  @errors those of connecting and declaring: UNREACHABLE, AUTH, ACCESS, MISMATCH...; STATE when running;
+ *  @errors those of connecting and declaring: UNREACHABLE, AUTH, ACCESS, MISMATCH...; STATE when running; CANCELLED;
  *  WRONG_CONTEXT in a call-back of a loop, or, under an executor on a loop, on another thread than the loop's; FORKED
  *  @thread the loop's, if there is one, else any */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_server_start(fj_server *server, fj_error **err);

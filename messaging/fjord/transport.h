@@ -25,10 +25,11 @@ FJ_API FJ_MUST_USE fj_code fj_transport_open(const fj_conf *conf, const char *ur
                                              fj_error **err);
 /** Close: pending calls end with FJ_CLOSED.  Then wait, until @p by, for what is to be flushed, and free.
  *  Its clients and servers must be freed before.  Accepts NULL, answers NULL.
- *  @blocks until @p by   @thread any, but no call-back of a loop that used it */
-FJ_API fj_transport *fj_transport_free_by(fj_transport *transport, fj_deadline by);
+ *  @blocks until @p by; a task suspends   @thread any.  Not in a call-back of a loop, where nothing is freed, and that is
+ *  logged; nor in that of a future */
+FJ_API FJ_MAY_AWAIT fj_transport *fj_transport_free_by(fj_transport *transport, fj_deadline by);
 /** fj_transport_free_by() with two seconds. */
-FJ_API fj_transport *fj_transport_free(fj_transport *transport);
+FJ_API FJ_MAY_AWAIT fj_transport *fj_transport_free(fj_transport *transport);
 /** The configuration in use.  Lends, as long as the transport. */
 FJ_API const fj_conf *fj_transport_conf(const fj_transport *transport);
 /** The URL with its passwords hidden.  Lends. */
