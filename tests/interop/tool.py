@@ -168,11 +168,12 @@ def serves(suite):
         with serving("it-echo", "--server", "one", "--echo"):
             peer.call("it-echo", "whatever", {"a": [1, None]}).expect({"a": [1, None]})
             peer.call("it-echo", "_private").expect_failure("NoSuchMethod")
-    with suite.case("tool: a URL's password is not in the process list"):
-        with serving("it-echo", "--server", "one", "--echo") as p:
-            with open(f"/proc/{p.pid}/cmdline", "rb") as f:
-                line = f.read().decode()
-            same([URL in line, f":{broker_address()[3]}@" in line, "--echo" in line], [False, False, True])
+    if os.path.exists("/proc/self/cmdline"):
+        with suite.case("tool: a URL's password is not in the process list"):
+            with serving("it-echo", "--server", "one", "--echo") as p:
+                with open(f"/proc/{p.pid}/cmdline", "rb") as f:
+                    line = f.read().decode()
+                same([URL in line, f":{broker_address()[3]}@" in line, "--echo" in line], [False, False, True])
     with suite.case("tool: serve --exec gives a program the request and takes its answer"):
         with serving("it-exec", "--server", "one", "--exec", "cat"):
             peer.call("it-exec", "m", {"a": "é"}, context={"u": 1}).expect(
