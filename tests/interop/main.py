@@ -4,6 +4,7 @@ import sys
 
 import harness
 from edge import edge
+from examples import examples
 from faults import faults
 from heartbeat import heartbeat, long_idle
 from matrix import matrix
@@ -12,7 +13,7 @@ from tool import tool
 from topology import topology
 
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
-          "heartbeat": heartbeat, "storm": storm, "tool": tool}
+          "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples}
 SLOW = {"idle": long_idle}
 
 suite = harness.Suite()
