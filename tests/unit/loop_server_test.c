@@ -4,9 +4,11 @@
 
 #include "base/alloc.h"
 #include "executors/executor.h"
+#include "tests/support/broker.h"
 #include "tests/support/mock_listener.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -424,6 +426,53 @@ START_TEST(a_method_that_stops_its_private_loop_is_run_to_its_end)
 }
 END_TEST
 
+/* ---- loops that come and go --------------------------------------------------------------------- */
+
+static unsigned entries(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    unsigned n = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir) != NULL)
+        n++;
+    ck_assert_int_eq(closedir(dir), 0);
+    return n;
+}
+
+static fj_code cast_in_task(void *user, json_t **ret, fj_error **err)
+{
+    fj_call_opts o = FJ_CALL_OPTS_INIT;
+
+    (void)user, (void)ret;
+    o.by = fj_in_ms(10000);
+    return fj_client_cast(client, "count", NULL, &o, err);
+}
+
+START_TEST(loops_that_come_and_go_leave_no_thread_and_no_connection_each)
+{
+    enum { LOOPS = 40 };
+    broker *b = broker_new();
+    char url[64];
+
+    ck_assert_ptr_nonnull(b);
+    (void)snprintf(url, sizeof url, "rabbit://guest:guest@127.0.0.1:%u/", (unsigned)broker_port(b));
+    open_on(url, patient);
+    ck_assert_int_eq(in_task(cast_in_task), FJ_OK);
+    unsigned threads = entries("/proc/self/task"), fds = entries("/proc/self/fd");
+    for (unsigned i = 0; i < LOOPS; i++) {
+        loop = fj_loop_free(loop);
+        set_up();
+        ck_assert_int_eq(in_task(cast_in_task), FJ_OK);
+    }
+    ck_assert_uint_lt(entries("/proc/self/task"), threads + LOOPS / 2);
+    ck_assert_uint_lt(entries("/proc/self/fd"), fds + LOOPS / 2);
+    tear_down();
+    b = broker_free(b);
+    set_up();
+}
+END_TEST
+
 /* ---- the loop ----------------------------------------------------------------------------------- */
 
 static unsigned asked;
@@ -476,6 +525,7 @@ int main(void)
     tcase_add_test(c, a_job_that_was_taken_runs_though_the_loop_ends_before_it_began);
     tcase_add_test(c, an_intake_that_is_cancelled_while_it_acknowledges_ends);
     tcase_add_test(c, a_method_that_stops_its_private_loop_is_run_to_its_end);
+    tcase_add_test(c, loops_that_come_and_go_leave_no_thread_and_no_connection_each);
     tcase_add_test(c, a_loop_that_was_told_to_stop_still_sleeps_in_its_turns);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);

@@ -122,6 +122,11 @@ fj_code fj__listener_ack(fj_listener *base, fj_incoming **in, size_t n, fj_deadl
             stales = drop_stale(l, in, n, dead);
         for (size_t i = 0; rc != FJ_OK && i < n; i++)
             fj__unsee(fj__incoming_of(in[i]));
+        if (rc != FJ_OK &&
+            !fj__listener_stale(l, h.epoch)) { /* they are not to go out later: nothing will have run */
+            fj__link_break(&l->d->consuming, "acknowledgements could not be written");
+            fj__domain_touch(l->d, NULL, false);
+        }
         fj__domain_unlock(l->d);
         for (size_t i = 0; i < stales; i++)
             fj__incoming_free(dead[i]);

@@ -199,9 +199,15 @@ bool fj__domain_unwritten(const fj__domain *d)
            dialing(&d->publishing);
 }
 
+static bool leaving_broker(const fj__link *l)
+{
+    return l->closing && l->state == FJ__LINK_OPEN;
+}
+
 bool fj__domain_outstanding(const fj__domain *d)
 {
-    return d->urgent != 0 || d->parked != 0 || fj__domain_unwritten(d);
+    return d->urgent != 0 || d->parked != 0 || fj__domain_unwritten(d) || leaving_broker(&d->consuming) ||
+           leaving_broker(&d->publishing);
 }
 
 static void add_fd(const fj__link *l, fj_watch *ret)
@@ -312,16 +318,33 @@ bool fj__domain_idle(const fj__domain *d)
 
 void fj__domain_close(fj__domain *d, const char *text)
 {
-    fj__domain_lock(d);
-    if (!d->closed) {
-        d->closed = true;
-        fj__publisher_fail_all(d->publisher, FJ_CLOSED, text);
-        fj__link_close(&d->publishing, fj_now());
-        fj__link_close(&d->consuming, fj_now());
-        fj__domain_rouse(d); /* whoever polls a listener */
-        fj__domain_touch(d, NULL, false);
-    }
-    fj__domain_unlock(d);
+    if (d->closed)
+        return;
+    d->closed = true;
+    fj__publisher_fail_all(d->publisher, FJ_CLOSED, text);
+    fj__link_close(&d->publishing, fj_now());
+    fj__link_close(&d->consuming, fj_now());
+    fj__domain_rouse(d); /* whoever polls a listener */
+    fj__domain_touch(d, NULL, false);
+}
+
+static bool at_rest(const fj__link *l)
+{
+    return l->state == FJ__LINK_IDLE || l->state == FJ__LINK_CLOSED;
+}
+
+bool fj__domain_reopen(fj__domain *d)
+{
+    if (!d->closed)
+        return true;
+    if (!at_rest(&d->consuming) || !at_rest(&d->publishing))
+        return false;
+    link_down(&d->consuming, NULL, fj_now());
+    link_down(&d->publishing, NULL, fj_now());
+    fj__link_reopen(&d->consuming);
+    fj__link_reopen(&d->publishing);
+    d->closed = false;
+    return true;
 }
 
 void fj__domain_free(fj__domain *d)

@@ -73,7 +73,9 @@ struct fj__domain {
     fj_loop *loop;
     const void *key; /* under which the loop keeps it */
     fj_source source;
-    bool leaving;     /* its loop is gone: what it has begun is finished, then its connections are closed */
+    bool
+        leaving; /* its loop is gone: what it has begun is finished, then its connections are closed, or a new loop
+                         takes it over */
     bool orphan;      /* its driver is gone: the loop frees it */
     fj__domain *next; /* of the driver's */
 
@@ -90,8 +92,11 @@ void fj__domain_free(fj__domain *d);
 
 /** Whether nobody listens, calls or publishes over it.  @locks needs the domain's */
 bool fj__domain_idle(const fj__domain *d);
-/** End what is pending with CLOSED and @p text, and say goodbye to the broker.  @locks takes the domain's */
+/** End what is pending with CLOSED and @p text, and say goodbye to the broker.  @locks needs the domain's */
 void fj__domain_close(fj__domain *d, const char *text);
+/** Take the close back, once the broker was left, of a domain that is idle.  @return false until then   @locks needs the
+ *  domain's */
+bool fj__domain_reopen(fj__domain *d);
 
 void fj__domain_lock(fj__domain *d);
 /** Release the lock, then deliver what was gathered under it. */

@@ -100,11 +100,25 @@ static fj_code add_domain(amqp_driver *d, fj_loop *loop, fj__domain **ret, fj_er
     return FJ_OK;
 }
 
+/* One whose loop is gone: there are as many domains as there were ever loops at a time. */
+static fj__domain *take_over(amqp_driver *d, fj_loop *loop)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    fj__domain *domain = d->closed ? NULL : d->domain->next;
+    while (domain != NULL && !fj__pump_take_over(domain, loop))
+        domain = domain->next;
+    (void)pthread_mutex_unlock(&d->lock);
+    return domain;
+}
+
 /* The domain of @p loop, made on first use; the plain one for NULL.  @thread the loop's */
 static fj_code domain_of(amqp_driver *d, fj_loop *loop, fj__domain **ret, fj_error **err)
 {
     *ret = loop != NULL ? fj__loop_kept(loop, d) : d->domain;
-    return *ret != NULL ? FJ_OK : add_domain(d, loop, ret, err);
+    if (*ret != NULL)
+        return FJ_OK;
+    *ret = take_over(d, loop);
+    return *ret != NULL ? fj__pump_on_loop(*ret, loop, d, err) : add_domain(d, loop, ret, err);
 }
 
 /* ---- futures of calls and casts ----------------------------------------------------------------------- */
@@ -296,8 +310,11 @@ static void close_(fj_driver *base)
     (void)pthread_mutex_lock(&d->lock);
     d->closed = true;
     (void)pthread_mutex_unlock(&d->lock);
-    for (fj__domain *domain = d->domain; domain != NULL; domain = after(d, domain))
+    for (fj__domain *domain = d->domain; domain != NULL; domain = after(d, domain)) {
+        fj__domain_lock(domain);
         fj__domain_close(domain, "the transport was closed");
+        fj__domain_unlock(domain);
+    }
 }
 
 static bool is_closed(void *user)

@@ -296,6 +296,16 @@ void fj__link_drop(fj__link *l)
     l->state = FJ__LINK_CLOSED;
 }
 
+void fj__link_reopen(fj__link *l)
+{
+    release(l);
+    l->state = FJ__LINK_IDLE;
+    l->closing = l->fatal = false;
+    l->attempts = 0;
+    l->retry_at = fj_never();
+    l->error = fj_error_free(l->error);
+}
+
 void fj__link_close(fj__link *l, fj_deadline now)
 {
     if (l->state != FJ__LINK_OPEN || fj__engine_close(l->engine, 200, "") != FJ_OK) {

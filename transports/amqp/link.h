@@ -77,6 +77,8 @@ void fj__link_close(fj__link *l, fj_deadline now);
 void fj__link_break(fj__link *l, const char *why);
 /** CLOSED now. */
 void fj__link_drop(fj__link *l);
+/** After close or drop: as new. */
+void fj__link_reopen(fj__link *l);
 /** The descriptor to watch, or -1. */
 int fj__link_fd(const fj__link *l, bool *ret_read, bool *ret_write);
 fj_deadline fj__link_due(const fj__link *l);

@@ -26,6 +26,9 @@ void fj__pump_supervise(fj__domain *d);
 
 /* ---- pump_loop.c ---- */
 
+/** Have @p loop take over @p d, whose own is gone and which is idle: the next to be called is fj__pump_on_loop().
+ *  @return false when it is not such a one.  @thread the loop's.  Takes the lock. */
+bool fj__pump_take_over(fj__domain *d, fj_loop *loop);
 /** Attach @p d to @p loop, which keeps it under @p key: two hold it from now on.  @thread the loop's */
 fj_code fj__pump_on_loop(fj__domain *d, fj_loop *loop, const void *key, fj_error **err);
 /** The driver lets go of a domain: freed now, or by its loop.  @thread any */

@@ -69,20 +69,43 @@ static void pump(fj_source *source, const fj_watch *ready, fj_deadline now)
     leave_loop(d);
 }
 
-fj_code fj__pump_on_loop(fj__domain *d, fj_loop *loop, const void *key, fj_error **err)
+bool fj__pump_take_over(fj__domain *d, fj_loop *loop)
+{
+    fj__domain_lock(d);
+    bool good = d->leaving && !d->led && d->waiters == NULL && fj__domain_idle(d) && fj__domain_reopen(d);
+    if (good) {
+        d->leaving = false;
+        d->loop = loop; /* the keeper leads it no longer */
+    }
+    fj__domain_unlock(d);
+    return good;
+}
+
+static fj_code attach(fj__domain *d, fj_loop *loop, const void *key, fj_error **err)
 {
     d->source = (fj_source){ .watch = watch, .pump = pump };
     fj_code code = fj_loop_attach(loop, &d->source, err);
     if (code != FJ_OK)
         return code;
     code = fj__loop_keep(loop, key, d, loop_ends);
-    if (code != FJ_OK) {
-        fj_loop_detach(loop, &d->source);
-        return fj_fail(err, code, "no memory for a loop's connections");
-    }
+    if (code == FJ_OK)
+        return code;
+    fj_loop_detach(loop, &d->source);
+    return fj_fail(err, code, "no memory for a loop's connections");
+}
+
+fj_code fj__pump_on_loop(fj__domain *d, fj_loop *loop, const void *key, fj_error **err)
+{
+    fj_code code = attach(d, loop, key, err);
+
+    fj__domain_lock(d);
     d->key = key;
-    d->loop = loop;
-    return FJ_OK;
+    d->leaving = code != FJ_OK;
+    d->loop = code == FJ_OK ? loop : NULL;
+    if (code != FJ_OK)
+        fj__domain_touch(d, NULL, false);
+    fj__domain_unlock(d);
+    return code;
 }
 
 void fj__pump_let_go(fj__domain *d)
