@@ -85,9 +85,9 @@ START_TEST(the_watchdog_tells_where_a_call_back_blocks_the_loop)
     fj_loop_set_slow_callback_duration(loop, 0.02);
     ck_assert_int_eq(fj_loop_call_soon(loop, on_block, &times, "a slow one", NULL), FJ_OK);
     turn();
-    ck_assert(logged("a slow one has blocked the loop for 0.0"));
+    ck_assert(logged("a slow one has blocked the loop for "));
     ck_assert(logged("blocks_the_loop_until_told+"));
-    ck_assert(logged("a slow one took 0.0"));
+    ck_assert(logged("a slow one took "));
     ck_assert_int_eq(atomic_load(&took_lines), 1);
     times = 2;
     ck_assert_int_eq(fj_loop_call_soon(loop, on_block, &times, NULL, NULL), FJ_OK);
@@ -233,7 +233,7 @@ START_TEST(without_memory_for_a_watchdog_the_rest_of_debug_mode_goes_on)
     fj_loop_set_slow_callback_duration(loop, 0);
     ck_assert_int_eq(fj_loop_call_soon(loop, on_nothing, NULL, "a quick one", NULL), FJ_OK);
     turn();
-    ck_assert(logged("a quick one took 0.0"));
+    ck_assert(logged("a quick one took "));
     fj_loop_set_trouble_handler(loop, NULL, NULL);
 }
 END_TEST
