@@ -4,6 +4,7 @@
 #include "dispatcher/request.h"
 #include "runtime/loop.h"
 #include "runtime/stack.h"
+#include "runtime/task.h"
 
 #include <fjord/await.h>
 #include <pthread.h>
@@ -76,6 +77,8 @@ static fj_code run_on_loop(struct call *c, fj_error **err)
     if (code == FJ_OK)
         code = fj_future_result(fj_task_future(task), NULL, err);
     fj_task_unref(task);
+    if (opts.loop != NULL)
+        fj__loop_end_tasks(opts.loop); /* what it spawned and did not wait for */
     return code;
 }
 

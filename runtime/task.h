@@ -16,5 +16,8 @@ void fj__task_wake(fj_task *task);
 bool fj__task_atomic(const fj_task *task);
 /** Whether another wait would be cut short at once. */
 bool fj__task_interrupted(const fj_task *task);
+/** Cancel every task of @p loop and turn it until they have ended, as at the end of asyncio.run(); meanwhile none can be
+ *  spawned.  @thread the loop's, while it does not run   @blocks as they do */
+void fj__loop_end_tasks(fj_loop *loop);
 
 #endif

@@ -23,11 +23,13 @@ void fj__tasks_unref(fj__tasks *ts)
     fj__free(ts);
 }
 
-/* The loop is being freed, and can still run. */
-static void end_all(fj_loop *loop)
+void fj__loop_end_tasks(fj_loop *loop)
 {
     fj__tasks *ts = fj__loop_kept(loop, &key);
+    bool closing = ts != NULL && ts->closing;
 
+    if (ts == NULL)
+        return;
     ts->closing = true;
     for (fj_task *task = ts->first; task != NULL; task = task->next)
         (void)fj_task_cancel(task);
@@ -41,6 +43,14 @@ static void end_all(fj_loop *loop)
         if (stuck)
             break;
     }
+    ts->closing = closing;
+}
+
+/* The loop is being freed, and can still run. */
+static void end_all(fj_loop *loop)
+{
+    ((fj__tasks *)fj__loop_kept(loop, &key))->closing = true;
+    fj__loop_end_tasks(loop);
 }
 
 static void forget(void *value)

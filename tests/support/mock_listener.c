@@ -5,6 +5,8 @@
 #include "runtime/sync.h"
 
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 static mock_listener *of(fj_listener *l)
 {
@@ -88,12 +90,36 @@ mock_msg *mock_message(mock_listener *mock, const char *json, bool wants_reply)
     return m;
 }
 
+static void raise_fd(int fd)
+{
+    if (write(fd, &(uint64_t){ 1 }, sizeof(uint64_t)) != sizeof(uint64_t))
+        abort();
+}
+
+static void lower_fd(int fd)
+{
+    uint64_t count;
+    ssize_t n = read(fd, &count, sizeof count);
+
+    (void)n; /* not readable is what is wanted */
+}
+
+/* What came over the wire is decoded now.  With the lock held. */
+static void decode(mock_listener *mock)
+{
+    lower_fd(mock->wire_fd);
+    if (mock->first == mock->decoded && mock->decoded != mock->last)
+        raise_fd(mock->ready_fd);
+    mock->decoded = mock->last;
+}
+
 static mock_msg *put(mock_listener *mock, mock_msg *m)
 {
     (void)pthread_mutex_lock(&mock->lock);
     if (mock->last == fj__countof(mock->queue))
         abort();
     mock->queue[mock->last++] = m;
+    raise_fd(mock->wire_fd);
     (void)pthread_cond_broadcast(&mock->changed);
     (void)pthread_mutex_unlock(&mock->lock);
     return m;
@@ -145,7 +171,8 @@ static fj_code poll_locked(mock_listener *mock, fj_deadline by)
             mock->interrupted = false;
             return FJ_AGAIN;
         }
-        if (mock->first != mock->last)
+        decode(mock);
+        if (mock->first != mock->decoded)
             return FJ_OK;
         if (!fj__cond_wait(&mock->changed, &mock->lock, by))
             return FJ_TIMEOUT;
@@ -164,29 +191,36 @@ static fj_code l_poll(fj_listener *l, fj_deadline by, size_t max, fj_incoming **
     if (max > mock->largest_max)
         mock->largest_max = max;
     fj_code code = poll_locked(mock, by);
-    while (code == FJ_OK && *ret_n < max && mock->first != mock->last)
+    while (code == FJ_OK && *ret_n < max && mock->first != mock->decoded)
         ret[(*ret_n)++] = &mock->queue[mock->first++]->in;
+    if (code == FJ_OK && mock->first == mock->decoded)
+        lower_fd(mock->ready_fd);
     (void)pthread_mutex_unlock(&mock->lock);
     return code == FJ_OK ? code : fj_fail(err, code, "%s", fj_code_text(code));
 }
 
 static void l_watch(fj_listener *l, fj_watch *ret)
 {
-    (void)l;
-    ret->n = 0;
+    ret->n = 1;
+    ret->fds[0].fd = of(l)->wire_fd;
+    ret->fds[0].opened = 0;
+    ret->fds[0].read = true;
+    ret->fds[0].write = false;
     ret->by = fj_never();
 }
 
 static void l_pump(fj_listener *l, fj_deadline now)
 {
-    (void)l;
     (void)now;
+    (void)pthread_mutex_lock(&of(l)->lock);
+    of(l)->pumps++;
+    decode(of(l));
+    (void)pthread_mutex_unlock(&of(l)->lock);
 }
 
 static int l_fd(fj_listener *l)
 {
-    (void)l;
-    return -1;
+    return of(l)->ready_fd;
 }
 
 static fj_code l_ack(fj_listener *l, fj_incoming **in, size_t n, fj_deadline by, fj_error **err)
@@ -216,6 +250,7 @@ static void l_interrupt(fj_listener *l)
 
     (void)pthread_mutex_lock(&mock->lock);
     mock->interrupted = true;
+    raise_fd(mock->wire_fd);
     (void)pthread_cond_broadcast(&mock->changed);
     (void)pthread_mutex_unlock(&mock->lock);
 }
@@ -226,6 +261,7 @@ static void l_close(fj_listener *l)
 
     (void)pthread_mutex_lock(&mock->lock);
     mock->closed = true;
+    raise_fd(mock->wire_fd);
     (void)pthread_cond_broadcast(&mock->changed);
     (void)pthread_mutex_unlock(&mock->lock);
 }
@@ -253,6 +289,10 @@ mock_listener *mock_new(void)
     if (mock == NULL)
         abort();
     mock->base.ops = &ops;
+    mock->wire_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    mock->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (mock->wire_fd < 0 || mock->ready_fd < 0)
+        abort();
     (void)pthread_mutex_init(&mock->lock, NULL);
     fj__cond_init(&mock->changed);
     return mock;
@@ -272,6 +312,8 @@ bool mock_free(mock_listener *mock)
         fj_error_free(m->failure);
         free(m);
     }
+    (void)close(mock->wire_fd);
+    (void)close(mock->ready_fd);
     (void)pthread_cond_destroy(&mock->changed);
     (void)pthread_mutex_destroy(&mock->lock);
     free(mock);

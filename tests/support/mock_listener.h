@@ -29,7 +29,10 @@ struct mock_listener {
     pthread_cond_t changed;
     mock_msg *all;
     mock_msg *queue[256];
-    size_t first, last;
+    size_t first, decoded, last; /* before `decoded` they wait for poll(), behind it for pump() or poll() */
+    int wire_fd;                 /* what watch() gives: something came, or somebody interrupts */
+    int ready_fd;                /* what fd() gives */
+    unsigned pumps;
     bool interrupted, closed;
     unsigned polls, acks; /* calls */
     size_t largest_max;   /* that poll was called with */

@@ -7,13 +7,15 @@
 #include "tests/support/mock_listener.h"
 
 #include <check.h>
+#include <fjord/await.h>
 #include <fjord/executor.h>
+#include <fjord/sync.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const names[] = { "blocking", "threading" };
+static const char *const names[] = { "blocking", "threading", "coroutine" };
 enum { EXECUTORS = sizeof names / sizeof names[0] };
 
 /* ---- the rig ----------------------------------------------------------------------------------- */
@@ -21,6 +23,7 @@ enum { EXECUTORS = sizeof names / sizeof names[0] };
 static mock_listener *mock;
 static fj_dispatcher *d;
 static fj_executor *x;
+static fj_loop *loop; /* of the thread that steps, under an executor on one */
 static pthread_t stepper;
 static bool stepping;
 static atomic_uint errors_logged;
@@ -28,7 +31,7 @@ static atomic_uint errors_logged;
 /* What methods and test tell each other. */
 static fj__eventcount told;
 static atomic_uint entered, most, inside, jobs;
-static atomic_bool gate;
+static fj_event *gate;
 static _Atomic(fj_request *) kept;
 static atomic_int code_inside;
 
@@ -48,20 +51,9 @@ static void await_count(atomic_uint *count, unsigned n)
     }
 }
 
-static void await_gate(void)
-{
-    for (;;) {
-        unsigned seen = fj__eventcount_read(&told);
-        if (atomic_load(&gate))
-            return;
-        (void)fj__eventcount_wait(&told, seen, fj_never());
-    }
-}
-
 static void open_gate(void)
 {
-    atomic_store(&gate, true);
-    tell();
+    fj_event_set(gate);
 }
 
 static fj_code echo(fj_request *req, json_t *args, json_t **ret, fj_error **err)
@@ -102,9 +94,9 @@ static fj_code hold(fj_request *req, json_t *args, json_t **ret, fj_error **err)
         ;
     atomic_fetch_add(&entered, 1);
     tell();
-    await_gate();
+    fj_code code = fj_event_wait(gate, fj_never());
     atomic_fetch_sub(&inside, 1);
-    return FJ_OK;
+    return code;
 }
 
 static fj_code stop_here(fj_request *req, json_t *args, json_t **ret, fj_error **err)
@@ -139,6 +131,11 @@ static void on_log(void *user, fj_log_level level, const char *component, const 
         atomic_fetch_add(&errors_logged, 1);
 }
 
+static bool on_loop(void)
+{
+    return (x->ops->caps & FJ_EXECUTOR_LOOP) != 0;
+}
+
 static void *step_until_closed(void *user)
 {
     fj_code code;
@@ -149,24 +146,65 @@ static void *step_until_closed(void *user)
         code = x->ops->step(x, fj_never(), &err);
         fj_error_free(err);
     } while (code == FJ_OK || code == FJ_AGAIN);
+    ck_assert_int_eq(code, FJ_CLOSED);
     return NULL;
 }
 
 static void make(const char *name, const fj_executor_opts *opts)
 {
     const fj_executor_ops *ops = NULL;
+    fj_executor_opts mine = *opts;
     fj_error *err = NULL;
 
     ck_assert_int_eq(fj_executor_find(NULL, name, &ops, &err), FJ_OK);
-    ck_assert_int_eq(ops->create(NULL, opts, &x, &err), FJ_OK);
+    if ((ops->caps & FJ_EXECUTOR_LOOP) != 0) {
+        ck_assert_int_eq(fj_loop_new(&loop, NULL), FJ_OK);
+        mine.loop = loop;
+    }
+    ck_assert_int_eq(ops->create(NULL, &mine, &x, &err), FJ_OK);
 }
 
-static void start(void)
+static void start_here(void)
 {
     fj_error *err = NULL;
 
     ck_assert_int_eq(x->ops->start(x, &mock->base, d, &err), FJ_OK);
+}
+
+struct wanted {
+    const char *name;
+    fj_executor_opts opts;
+    atomic_uint started;
+};
+
+/* A loop belongs to the thread that made it, which starts and steps the server, and then turns the loop until it is told to
+ * end: what a program's main() does. */
+static void *serve(void *user)
+{
+    struct wanted *w = user;
+
+    make(w->name, &w->opts);
+    start_here();
     stepping = (x->ops->caps & FJ_EXECUTOR_STEPS) != 0;
+    bool is_loop = on_loop();
+    atomic_store(&w->started, 1);
+    tell();
+    if (!is_loop)
+        return NULL;
+    (void)step_until_closed(NULL);
+    ck_assert_int_eq(fj_loop_run_forever(loop, NULL), FJ_OK);
+    return NULL;
+}
+
+static void start(const char *name, const fj_executor_opts *opts)
+{
+    struct wanted w = { .name = name, .opts = *opts };
+
+    ck_assert_int_eq(pthread_create(&stepper, NULL, serve, &w), 0);
+    await_count(&w.started, 1);
+    if (on_loop())
+        return;
+    (void)pthread_join(stepper, NULL);
     if (stepping)
         ck_assert_int_eq(pthread_create(&stepper, NULL, step_until_closed, NULL), 0);
 }
@@ -182,8 +220,7 @@ static void rig(int i, unsigned slots)
 {
     fj_executor_opts opts = opts_for(slots);
 
-    make(names[i], &opts);
-    start();
+    start(names[i], &opts);
 }
 
 static void finish(void)
@@ -193,8 +230,12 @@ static void finish(void)
     x->ops->close(x);
     x->ops->close(x);
     ck_assert_msg(x->ops->stop(x, fj_in_ms(10000), &err) == FJ_OK, "%s", fj_error_text(err));
+    if (stepping && on_loop())
+        fj_loop_stop(loop);
     if (stepping)
         (void)pthread_join(stepper, NULL);
+    stepping = false;
+    loop = fj_loop_free(loop);
     ck_assert_uint_eq(x->ops->running(x, NULL), 0);
     x->ops->free(x);
     x = NULL;
@@ -205,6 +246,7 @@ static void setup(void)
     fj_log_set(on_log, NULL);
     fj_log_set_level(FJ_LOG_DEBUG);
     mock = mock_new();
+    ck_assert_int_eq(fj_event_new("gate", &gate), FJ_OK);
     ck_assert_int_eq(fj_dispatcher_new(NULL, &d, NULL), FJ_OK);
     ck_assert_int_eq(fj_dispatcher_add(d, &endpoint, NULL, NULL), FJ_OK);
 }
@@ -216,6 +258,7 @@ static void teardown(void)
     d = fj_dispatcher_free(d);
     ck_assert(!mock->polled_for_none);
     ck_assert(mock_free(mock));
+    gate = fj_event_free(gate);
     fj_log_set(NULL, NULL);
 }
 
@@ -267,8 +310,7 @@ START_TEST(with_ack_done_nothing_is_acknowledged_before)
     fj_executor_opts opts = opts_for(2);
 
     opts.ack_done = true;
-    make(names[_i], &opts);
-    start();
+    start(names[_i], &opts);
     mock_msg *m = call("echo"), *cast = mock_cast(mock, "{\"method\": \"echo\"}");
     ck_assert(mock_wait(m) && mock_wait(cast));
     ck_assert(!m->acked && m->answers == 1);
@@ -325,8 +367,7 @@ START_TEST(the_wrapper_stands_around_each_method)
 
     opts.wrap = wrap;
     opts.wrap_user = by;
-    make(names[_i], &opts);
-    start();
+    start(names[_i], &opts);
     mock_msg *m = call("echo");
     answered(m);
     ck_assert_str_eq(json_string_value(json_object_get(m->result, "wrapped")), "me");
@@ -545,10 +586,9 @@ END_TEST
 START_TEST(a_step_processes_one_message_or_says_why_not)
 {
     fj_executor_opts opts = opts_for(1);
-    fj_error *err = NULL;
 
     make("blocking", &opts);
-    ck_assert_int_eq(x->ops->start(x, &mock->base, d, &err), FJ_OK);
+    start_here();
     ck_assert_int_eq(x->ops->step(x, fj_in_ms(0), NULL), FJ_TIMEOUT);
     mock_msg *first = call("echo"), *second = call("echo");
     ck_assert_int_eq(x->ops->step(x, fj_never(), NULL), FJ_OK);
@@ -566,6 +606,209 @@ START_TEST(a_step_processes_one_message_or_says_why_not)
     fj_request_unref(atomic_load(&kept));
     x->ops->close(x);
     ck_assert_int_eq(x->ops->step(x, fj_never(), NULL), FJ_CLOSED);
+}
+END_TEST
+
+/* Turn the loop until it has nothing more to do: it sleeps then, rather than look again and again. */
+static void settle(void)
+{
+    fj_code code;
+    unsigned turns = 0;
+
+    do
+        code = fj_loop_turn(loop, fj_in_ms(50), NULL);
+    while (code == FJ_OK && ++turns < 100);
+    ck_assert_int_eq(code, FJ_TIMEOUT);
+}
+
+START_TEST(a_loop_sleeps_while_messages_wait_for_a_slot_and_goes_on_when_one_is_given_back)
+{
+    fj_executor_opts opts = opts_for(1);
+
+    make("coroutine", &opts);
+    start_here();
+    mock_msg *first = call("later"), *second = call("echo");
+    settle();
+    ck_assert_uint_eq(mock_queued(mock), 1);
+    (void)call("echo");
+    settle();
+    ck_assert_uint_eq(mock_queued(mock), 2);
+    mock->base.ops->interrupt(&mock->base);
+    settle();
+    ck_assert_int_eq(fj_request_reply(atomic_load(&kept), NULL, NULL), FJ_OK);
+    fj_request_unref(atomic_load(&kept));
+    settle();
+    ck_assert_uint_eq(mock_queued(mock), 0);
+    answered(first);
+    answered(second);
+}
+END_TEST
+
+START_TEST(a_step_of_a_loop_belongs_to_its_thread_and_says_why_it_ends)
+{
+    fj_executor_opts opts = opts_for(2);
+
+    make("coroutine", &opts);
+    start_here();
+    ck_assert_int_eq(x->ops->step(x, fj_in_ms(0), NULL), FJ_TIMEOUT);
+    mock_msg *m = call("coro");
+    ck_assert_int_eq(x->ops->step(x, fj_in_ms(10000), NULL), FJ_OK);
+    answered(m);
+    x->ops->close(x);
+    ck_assert_int_eq(x->ops->step(x, fj_never(), NULL), FJ_CLOSED);
+}
+END_TEST
+
+/* ---- explicit methods -------------------------------------------------------------------------- */
+
+static fj_code short_sleep(void *user, json_t **ret, fj_error **err)
+{
+    (void)user, (void)err;
+    fj_code code = fj_sleep(fj_in_ms(1));
+    *ret = json_integer(1);
+    return code;
+}
+
+/* Three tasks side by side, and the sum of what they gave. */
+static fj_code gathers(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    fj_future *all = NULL, *futures[3];
+    fj_task *tasks[3];
+    json_t *sum = NULL;
+    fj_code code = FJ_OK;
+
+    (void)args;
+    if (fj_request_current() != req)
+        return fj_fail(err, FJ_INTERNAL, "another request is current");
+    for (unsigned i = 0; i < 3 && code == FJ_OK; i++) {
+        code = fj_task_spawn(short_sleep, NULL, NULL, &tasks[i], err);
+        futures[i] = code == FJ_OK ? fj_task_future(tasks[i]) : NULL;
+    }
+    if (code == FJ_OK)
+        code = fj_gather(futures, 3, 0, &all, err);
+    if (code == FJ_OK)
+        code = fj_await(all, fj_never(), &sum, err);
+    for (unsigned i = 0; i < 3; i++)
+        fj_task_unref(tasks[i]);
+    fj_future_unref(all);
+    if (code != FJ_OK)
+        return code;
+    *ret = json_integer((json_int_t)json_array_size(sum));
+    json_decref(sum);
+    return fj_request_current() == req ? FJ_OK : fj_fail(err, FJ_INTERNAL, "another request is current");
+}
+
+/* Two such methods meet: neither is done before the other has begun. */
+static fj_code meets(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)ret;
+    if (atomic_fetch_add(&inside, 1) + 1 == 2)
+        fj_event_set(gate);
+    fj_code code = fj_event_wait(gate, fj_in_ms(10000));
+    return code == FJ_OK ? FJ_OK : fj_fail(err, code, "nobody came");
+}
+
+static atomic_int child_code;
+static atomic_uint children_over;
+
+static fj_code child(void *user, json_t **ret, fj_error **err)
+{
+    (void)user, (void)ret, (void)err;
+    fj_code code = fj_sleep(fj_in_ms(3600000));
+    atomic_store(&child_code, (int)code);
+    atomic_fetch_add(&children_over, 1);
+    tell();
+    return code;
+}
+
+/* Leaves a task behind. */
+static fj_code leaves(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)ret;
+    fj_code code = fj_task_spawn(child, NULL, NULL, NULL, err);
+    return code == FJ_OK ? fj_sleep(fj_in_ms(1)) : code; /* so that it begins */
+}
+
+static fj_code raises(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    fj_code code = fj_sleep(fj_in_ms(1));
+
+    return code == FJ_OK ? refuse(req, args, ret, err) : code;
+}
+
+static const fj_method explicit[] = {
+    FJ_METHOD("gathers", FJ_CORO, gathers),
+    FJ_METHOD("meets", FJ_CORO, meets),
+    FJ_METHOD("leaves", FJ_CORO, leaves),
+    FJ_METHOD("raises", FJ_CORO, raises),
+    FJ_METHOD_FLAGS("expects", FJ_CORO, raises, FJ_EXPECTED),
+};
+static const fj_endpoint explicit_endpoint = FJ_ENDPOINT(NULL, NULL, explicit);
+
+static void explicit_rig(int i, unsigned slots)
+{
+    ck_assert_int_eq(fj_dispatcher_add(d, &explicit_endpoint, NULL, NULL), FJ_OK);
+    rig(i, slots);
+}
+
+START_TEST(an_explicit_method_spawns_and_gathers_and_knows_its_request)
+{
+    explicit_rig(_i, 2);
+    mock_msg *m = call("gathers"), *again = call("gathers");
+    answered(m);
+    answered(again);
+    ck_assert_ptr_null(m->failure);
+    ck_assert_int_eq(json_integer_value(m->result), 3);
+    ck_assert_int_eq(json_integer_value(again->result), 3);
+}
+END_TEST
+
+START_TEST(explicit_methods_wait_side_by_side)
+{
+    explicit_rig(_i, 2);
+    mock_msg *m = call("meets"), *other = call("meets");
+    answered(m);
+    answered(other);
+    ck_assert_ptr_null(m->failure);
+    ck_assert_ptr_null(other->failure);
+}
+END_TEST
+
+START_TEST(failures_of_explicit_methods_are_as_those_of_others)
+{
+    explicit_rig(_i, 2);
+    mock_msg *expected = call("expects");
+    answered(expected);
+    ck_assert_str_eq(fj_error_text(expected->failure), "nope");
+    ck_assert_uint_eq(atomic_load(&errors_logged), 0);
+    mock_msg *failed = call("raises");
+    answered(failed);
+    ck_assert_str_eq(fj_error_text(failed->failure), "nope");
+    ck_assert_uint_eq(atomic_load(&errors_logged), 1);
+}
+END_TEST
+
+/* Under an executor without a loop the method's loop ends with it, as asyncio.run()'s does. */
+START_TEST(what_an_explicit_method_leaves_behind_is_cancelled_when_it_ends)
+{
+    explicit_rig(_i, 1);
+    mock_msg *m = call("leaves"), *next = call("leaves");
+    answered(m);
+    answered(next);
+    ck_assert_ptr_null(m->failure);
+    ck_assert_uint_eq(atomic_load(&children_over), 2);
+    ck_assert_int_eq(atomic_load(&child_code), FJ_CANCELLED);
+}
+END_TEST
+
+START_TEST(what_a_method_leaves_behind_on_the_server_s_loop_goes_on_until_the_loop_is_freed)
+{
+    explicit_rig(2, 1);
+    answered(call("leaves"));
+    answered(call("echo"));
+    ck_assert_uint_eq(atomic_load(&children_over), 0);
+    finish();
+    ck_assert_uint_eq(atomic_load(&children_over), 1);
 }
 END_TEST
 
@@ -740,6 +983,13 @@ int main(void)
     tcase_add_loop_test(tc, a_forked_child_forgets_what_the_parent_runs_and_answers_none_of_it, 0, EXECUTORS);
     tcase_add_loop_test(tc, after_close_nothing_is_taken, 0, EXECUTORS);
     tcase_add_test(tc, a_step_processes_one_message_or_says_why_not);
+    tcase_add_test(tc, a_loop_sleeps_while_messages_wait_for_a_slot_and_goes_on_when_one_is_given_back);
+    tcase_add_test(tc, a_step_of_a_loop_belongs_to_its_thread_and_says_why_it_ends);
+    tcase_add_loop_test(tc, an_explicit_method_spawns_and_gathers_and_knows_its_request, 0, EXECUTORS);
+    tcase_add_loop_test(tc, explicit_methods_wait_side_by_side, 1, EXECUTORS);
+    tcase_add_loop_test(tc, failures_of_explicit_methods_are_as_those_of_others, 0, EXECUTORS);
+    tcase_add_loop_test(tc, what_an_explicit_method_leaves_behind_is_cancelled_when_it_ends, 0, 2);
+    tcase_add_test(tc, what_a_method_leaves_behind_on_the_server_s_loop_goes_on_until_the_loop_is_freed);
     tcase_add_test(tc, executors_are_found_by_name_and_alias);
     tcase_add_test(tc, an_unknown_name_is_answered_with_those_there_are);
     tcase_add_test(tc, a_plug_in_is_looked_for_in_the_folder_that_the_configuration_names);
