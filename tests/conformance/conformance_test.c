@@ -3,9 +3,12 @@
  * Every executor × every flavour × every scenario × every transport: what a service may rely on whatever its configuration
  * says.  An executor joins by its name in `executors`.
  *
+ * A cell leaves no descriptor and no thread behind; what it leaves at the broker tests/interop/conformance.py looks at.
+ *
  * rabbit:// is tested where FJ_TEST_URL names a broker.  FJ_CELLS runs those cells alone whose name, as printed, contains it.
  */
 #include "tests/conformance/rig.h"
+#include "tests/support/leaks.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -376,7 +379,9 @@ START_TEST(scenario_holds)
     if (only != NULL && strstr(name, only) == NULL)
         return;
     (void)fprintf(stderr, "# %s\n", name);
+    leaks_begin();
     scenarios[_i / each].run(&c);
+    leaks_end(name);
 }
 END_TEST
 

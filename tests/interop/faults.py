@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes wrong between client, broker and server, each with its deadline."""
 import contextlib
+import os
 import socket
+import subprocess
 import threading
 import time
 
 import amqp
 
-from harness import CPeer, broker_address, ctl, same, until, url, within
+from harness import BUILD, CPeer, broker_address, ctl, same, until, url, within
+from storm import Proxy
 
 
 def one_call(at, timeout=2.0):
@@ -163,42 +166,88 @@ def nobody(suite):
         within(2, began)
 
 
+EXECUTORS = ("blocking", "threading", "coroutine")
+
+
 def recovery(suite):
-    server, client = CPeer(executor="threading"), CPeer()
-    server.serve("it-faults", "one")
+    for executor in EXECUTORS:
+        topic = f"it-faults-{executor}"
+        server, client = CPeer(executor=executor), CPeer()
+        server.serve(topic, "one")
 
-    def works():
-        return client.call("it-faults", "who", timeout=2).result == "one"
+        def works():
+            return client.call(topic, "who", timeout=2).result == "one"
 
-    with suite.case("faults: a server whose queue is deleted consumes again"):
-        until(works)
-        ctl("delete_queue", "it-faults")
-        until(works, 15)
-    with suite.case("faults: client and server come back after the broker closed their connections"):
-        ctl("close_all_connections", "test")
-        until(works, 20)
-    with suite.case("faults: server and client end cleanly after recovery"):
-        client.close()
-        server.close()
+        with suite.case(f"faults: a {executor} server whose queue is deleted consumes again"):
+            until(works)
+            ctl("delete_queue", topic)
+            until(works, 15)
+        with suite.case(f"faults: client and {executor} server come back after the broker closed their connections"):
+            ctl("close_all_connections", "test")
+            until(works, 20)
+        with suite.case(f"faults: {executor} server and client end cleanly after recovery"):
+            client.close()
+            server.close()
 
 
 def killed(suite):
-    with suite.case("faults: a server killed in a call lets the caller end with TIMEOUT, sent = yes"):
-        server, client = CPeer(executor="threading"), CPeer()
-        server.serve("it-killed", "one")
-        outcome = []
-        began = time.monotonic()
-        t = threading.Thread(target=lambda: outcome.append(
-            client.call("it-killed", "hang", {"seconds": 60}, timeout=3)))
-        t.start()
-        same(server.seen(1), [["one", "hangs"]])
-        server.kill()
-        t.join(10)
-        within(3, began)
-        outcome[0].expect_failure("MessagingTimeout", code="TIMEOUT", sent="yes")
-        client.close()
+    for executor in EXECUTORS:
+        with suite.case(f"faults: a {executor} server killed in a call lets the caller end with TIMEOUT, sent = yes"):
+            server, client = CPeer(executor=executor), CPeer()
+            server.serve(f"it-killed-{executor}", "one")
+            outcome = []
+            began = time.monotonic()
+            t = threading.Thread(target=lambda: outcome.append(
+                client.call(f"it-killed-{executor}", "hang", {"seconds": 60}, timeout=3)))
+            t.start()
+            same(server.seen(1), [["one", "hangs"]])
+            server.kill()
+            t.join(10)
+            within(3, began)
+            outcome[0].expect_failure("MessagingTimeout", code="TIMEOUT", sent="yes")
+            client.close()
+
+
+def restarted(suite):
+    """A broker of its own dies without a word and is there again, behind the same address."""
+    folder = os.path.join(BUILD, "rabbit-restarted")
+    rabbit = lambda verb: subprocess.run(["scripts/rabbit", verb, folder], check=True, timeout=150)  # noqa: E731
+
+    def port():
+        with open(os.path.join(folder, "port"), encoding="ascii") as f:
+            return int(f.read())
+
+    rabbit("start")
+    proxy = Proxy(0, ("127.0.0.1", port()))
+    at = url(port=proxy.port)
+    conf = [("oslo_messaging_rabbit", "rabbit_retry_interval", "1"),
+            ("oslo_messaging_rabbit", "rabbit_retry_backoff", "0")]
+    servers = {}
+    try:
+        with suite.case("faults: servers of every executor and their client start"):
+            client = CPeer(at, conf=conf)
+            for executor in EXECUTORS:
+                servers[executor] = CPeer(at, conf=conf, executor=executor)
+                servers[executor].serve(f"it-restart-{executor}", "one")
+                same(client.call(f"it-restart-{executor}", "who", timeout=10).result, "one")
+        rabbit("kill")
+        with suite.case("faults: while the broker is dead a call ends by its deadline"):
+            began = time.monotonic()
+            expect_code(client.call(f"it-restart-{EXECUTORS[0]}", "who", timeout=2), ["TIMEOUT", "UNREACHABLE", "LOST"])
+            within(2, began)
+        rabbit("start")
+        proxy.address = ("127.0.0.1", port())
+        for executor in EXECUTORS:
+            with suite.case(f"faults: after the broker was killed and started, the {executor} server is there again"):
+                until(lambda: client.call(f"it-restart-{executor}", "who", timeout=2).result == "one", 20)
+        with suite.case("faults: servers and client end cleanly after the broker was started anew"):
+            for peer in [client, *servers.values()]:
+                peer.close()
+    finally:
+        rabbit("stop")
+        proxy.close()
 
 
 def faults(suite):
-    for group in (no_connection, mismatch, nobody, recovery, killed):
+    for group in (no_connection, mismatch, nobody, recovery, killed, restarted):
         group(suite)

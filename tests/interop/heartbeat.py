@@ -7,7 +7,7 @@ import threading
 
 from harness import CPeer, same, table, until
 
-EXECUTORS = ("blocking", "threading")
+EXECUTORS = ("blocking", "threading", "coroutine")
 
 
 def listed():

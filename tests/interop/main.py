@@ -3,6 +3,7 @@
 import sys
 
 import harness
+from conformance import conformance
 from edge import edge
 from examples import examples
 from faults import faults
@@ -13,7 +14,8 @@ from tool import tool
 from topology import topology
 
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
-          "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples}
+          "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
+          "conformance": conformance}
 SLOW = {"idle": long_idle}
 
 suite = harness.Suite()

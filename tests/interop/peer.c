@@ -3,6 +3,7 @@
  * Commands: open, serve, stop, call, cast, spin, seen, close. */
 #include <fjord/fjord.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,6 +177,9 @@ typedef struct {
     char *name; /* NULL: free */
     fj_server *server;
     pthread_t thread;
+    sem_t settled; /* it has started, or could not */
+    fj_code code;
+    fj_error *error;
 } running;
 
 static fj_transport *transport;
@@ -214,14 +218,32 @@ static fj_code do_open(const json_t *cmd, json_t **ret, fj_error **err)
     return rc;
 }
 
-static void *run_server(void *server)
+/* Start and run: a server on a loop belongs to the thread that starts it. */
+static void *run_server(void *user)
 {
+    running *r = user;
     fj_error *err = NULL;
 
-    if (fj_server_run(server, &err) != FJ_OK)
+    r->code = fj_server_start(r->server, &r->error);
+    bool started = r->code == FJ_OK;
+    sem_post(&r->settled);
+    if (started && fj_server_run(r->server, &err) != FJ_OK)
         fprintf(stderr, "peer: run: %s\n", fj_error_text(err));
     fj_error_free(err);
     return NULL;
+}
+
+static fj_code start_on_thread(running *r, fj_error **err)
+{
+    sem_init(&r->settled, 0, 0);
+    if (pthread_create(&r->thread, NULL, run_server, r) != 0)
+        return fj_fail(err, FJ_SYSTEM, "no thread");
+    while (sem_wait(&r->settled) != 0)
+        continue;
+    if (r->code == FJ_OK)
+        return FJ_OK;
+    pthread_join(r->thread, NULL);
+    return fj_error_move(r->error, err);
 }
 
 static fj_code do_serve(const json_t *cmd, json_t **ret, fj_error **err)
@@ -245,13 +267,11 @@ static fj_code do_serve(const json_t *cmd, json_t **ret, fj_error **err)
     if (rc == FJ_OK)
         rc = fj_server_add(r->server, &ns2, r->name, err);
     if (rc == FJ_OK)
-        rc = fj_server_start(r->server, err);
-    if (rc == FJ_OK && pthread_create(&r->thread, NULL, run_server, r->server) != 0)
-        rc = fj_fail(err, FJ_SYSTEM, "no thread");
+        rc = start_on_thread(r, err);
     if (rc != FJ_OK) {
         fj_server_free(r->server);
         free(r->name);
-        r->name = NULL;
+        *r = (running){ 0 };
     }
     return rc;
 }

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A server and clients over real connections that somebody else breaks meanwhile, judged by the ledger.
  *   storm EXECUTOR TOPIC URL SECONDS
+ * With an executor on a loop half of the clients are tasks of loops, too.
  * Says `ready` when the first call came back, and at the end one JSON object; exit status 0 when the ledger balances. */
 #include "tests/support/ledger.h"
 
 #include <fjord/fjord.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS = 4, BATCH = 8, ROOM = 400000, BY_MS = 3000, AFTER_MS = 15000 };
+enum { THREADS = 4, TASKS = 4, BATCH = 8, ROOM = 400000, BY_MS = 3000, AFTER_MS = 15000 };
 
 static ledger *book;
 static fj_client *client;
@@ -58,17 +60,24 @@ static void one(bool is_cast)
     fj_error_free(err);
 }
 
-/* Asynchronous calls and casts, for which nobody leads: the keeper has to. */
+/* Asynchronous calls and casts, for which nobody leads: the keeper has to, or the caller's loop. */
 struct pending {
-    pthread_mutex_t lock;
-    pthread_cond_t all;
-    unsigned left;
+    atomic_uint left;
+    fj_event *all;
 };
 
 struct op {
     struct pending *pending;
     unsigned seq;
 };
+
+static void one_less(struct pending *p)
+{
+    fj_event *all = p->all;
+
+    if (atomic_fetch_sub(&p->left, 1) == 1)
+        fj_event_set(all);
+}
 
 static void completed(fj_future *future, void *user)
 {
@@ -78,17 +87,15 @@ static void completed(fj_future *future, void *user)
 
     ledger_ended(book, op->seq, rc, fj_error_sent(err));
     fj_error_free(err);
-    (void)pthread_mutex_lock(&op->pending->lock);
-    op->pending->left--;
-    (void)pthread_cond_signal(&op->pending->all);
-    (void)pthread_mutex_unlock(&op->pending->lock);
+    one_less(op->pending);
 }
 
-static void batch(void)
+static void batch(fj_event *all)
 {
-    struct pending p = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, BATCH };
+    struct pending p = { BATCH, all };
     struct op ops[BATCH];
 
+    fj_event_clear(all);
     for (unsigned i = 0; i < BATCH; i++) {
         fj_call_opts o = FJ_CALL_OPTS_INIT;
         fj_future *future = NULL;
@@ -100,27 +107,58 @@ static void batch(void)
         if (rc != FJ_OK || fj_future_then(future, completed, &ops[i]) != FJ_OK) {
             if (rc != FJ_OK) /* else, without memory, the ledger misses its end */
                 ledger_ended(book, ops[i].seq, rc, fj_error_sent(err));
-            (void)pthread_mutex_lock(&p.lock);
-            p.left--;
-            (void)pthread_mutex_unlock(&p.lock);
+            one_less(&p);
         }
         fj_future_unref(future);
         fj_error_free(err);
     }
-    (void)pthread_mutex_lock(&p.lock);
-    while (p.left != 0)
-        (void)pthread_cond_wait(&p.all, &p.lock);
-    (void)pthread_mutex_unlock(&p.lock);
+    (void)!fj_event_wait(all, fj_never());
 }
 
 static void *storm(void *unused)
 {
+    fj_event *all = NULL;
+
+    if (fj_event_new("batch", &all) != FJ_OK)
+        return unused;
     for (unsigned i = 0; !fj_passed(end); i++) {
         if (i % 8 == 7)
-            batch();
+            batch(all);
         else
             one(i % 2 != 0);
     }
+    fj_event_free(all);
+    return unused;
+}
+
+static fj_code storm_in_task(void *user, json_t **ret, fj_error **err)
+{
+    (void)ret, (void)err;
+    (void)storm(user);
+    return FJ_OK;
+}
+
+/* The same by tasks of a loop, over the loop's own connections. */
+static void *storm_on_loop(void *unused)
+{
+    fj_future *futures[TASKS], *all = NULL;
+    fj_task *tasks[TASKS];
+    fj_loop *loop = NULL;
+    fj_code rc = fj_loop_current(&loop, NULL);
+
+    for (unsigned i = 0; i < TASKS && rc == FJ_OK; i++) {
+        rc = fj_task_spawn(storm_in_task, NULL, NULL, &tasks[i], NULL);
+        futures[i] = rc == FJ_OK ? fj_task_future(tasks[i]) : NULL;
+    }
+    if (rc == FJ_OK)
+        rc = fj_gather(futures, TASKS, 0, &all, NULL);
+    if (rc == FJ_OK)
+        rc = fj_loop_run_until_complete(loop, all, NULL, NULL);
+    if (rc != FJ_OK)
+        exit(2);
+    fj_future_unref(all);
+    for (unsigned i = 0; i < TASKS; i++)
+        fj_task_unref(tasks[i]);
     return unused;
 }
 
@@ -156,6 +194,8 @@ static void *serve(void *server)
 {
     fj_error *err = NULL;
 
+    if (fj_server_start(server, &err) != FJ_OK)
+        die("start", err);
     if (fj_server_run(server, &err) != FJ_OK)
         die("run", err);
     return NULL;
@@ -206,7 +246,7 @@ int main(int argc, char **argv)
     opts.executor = argv[1];
     opts.slots = strcmp(argv[1], "blocking") == 0 ? 1 : 4;
     if (fj_server_new(far, &here, &opts, &server, &err) != FJ_OK ||
-        fj_server_add(server, &endpoint, NULL, &err) != FJ_OK || fj_server_start(server, &err) != FJ_OK ||
+        fj_server_add(server, &endpoint, NULL, &err) != FJ_OK ||
         fj_client_new(near, &there, NULL, &client, &err) != FJ_OK)
         die("start", err);
     (void)pthread_create(&runner, NULL, serve, server);
@@ -215,8 +255,9 @@ int main(int argc, char **argv)
     (void)puts("ready");
     (void)fflush(stdout);
     end = fj_in_seconds(atof(argv[4]));
+    bool loops = strcmp(argv[1], "coroutine") == 0; /* half of the threads, then */
     for (int i = 0; i < THREADS; i++)
-        (void)pthread_create(&threads[i], NULL, storm, NULL);
+        (void)pthread_create(&threads[i], NULL, loops && i % 2 == 0 ? storm_on_loop : storm, NULL);
     for (int i = 0; i < THREADS; i++)
         (void)pthread_join(threads[i], NULL);
     bool back = works(AFTER_MS);

@@ -13,7 +13,7 @@ from harness import BUILD, broker_address, ctl, url
 
 STORM = os.path.join(BUILD, "interop", "storm")
 SECONDS = 10
-EXECUTORS = ("blocking", "threading")
+EXECUTORS = ("blocking", "threading", "coroutine")
 
 
 class Pipe:
@@ -53,8 +53,9 @@ class Pipe:
 
 
 class Proxy:
-    def __init__(self, seed):
+    def __init__(self, seed, address=None):
         self.random = random.Random(seed)
+        self.address = address or broker_address()[:2]
         self.pipes, self.cuts = set(), 0
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
@@ -66,10 +67,17 @@ class Proxy:
                 client = self.socket.accept()[0]
             except OSError:
                 return
-            broker = socket.create_connection(broker_address()[:2])
+            try:
+                broker = socket.create_connection(self.address)
+            except OSError:
+                client.close()
+                continue
             for s in (client, broker):
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.pipes.add(Pipe(client, broker, self))
+
+    def close(self):
+        self.socket.close()
 
     def cut(self):
         """Break one connection after some more bytes."""
@@ -121,4 +129,4 @@ def storm(suite):
     with suite.case("storm: connections broke indeed"):
         if proxy.cuts < SECONDS / 2:
             raise AssertionError(f"only {proxy.cuts}")
-    proxy.socket.close()
+    proxy.close()

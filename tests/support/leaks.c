@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/leaks.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <fjord/clock.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LIMIT_MS = 10000 };
+
+static unsigned fds, threads;
+
+/* How many entries there are, and what they are called, one a line. */
+static unsigned list(const char *folder, const char *of, char *text, size_t size)
+{
+    DIR *dir = opendir(folder);
+    unsigned n = 0;
+    size_t at = 0;
+
+    ck_assert_ptr_nonnull(dir);
+    text[0] = '\0';
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;) {
+        char path[300], what[200] = "";
+        if (e->d_name[0] == '.')
+            continue;
+        (void)snprintf(path, sizeof path, "%s/%s%s", folder, e->d_name, of);
+        FILE *file = of[0] != '\0' ? fopen(path, "re") : NULL;
+        if (file != NULL && fgets(what, sizeof what, file) == NULL)
+            what[0] = '\0';
+        if (file != NULL)
+            (void)fclose(file);
+        else if (readlink(path, what, sizeof what - 1) < 0)
+            continue; /* it has gone meanwhile */
+        n++;
+        int put = snprintf(text + at, size - at, "\n%s %s", e->d_name, what);
+        at = put > 0 && (size_t)put < size - at ? at + (size_t)put : at;
+    }
+    (void)closedir(dir);
+    return n;
+}
+
+static unsigned list_fds(char *text, size_t size)
+{
+    return list("/proc/self/fd", "", text, size);
+}
+
+static unsigned list_threads(char *text, size_t size)
+{
+    return list("/proc/self/task", "/comm", text, size);
+}
+
+void leaks_begin(void)
+{
+    char text[4096];
+
+    fds = list_fds(text, sizeof text);
+    threads = list_threads(text, sizeof text);
+}
+
+void leaks_end(const char *where)
+{
+    char text[4096];
+    fj_deadline by = fj_in_ms(LIMIT_MS);
+    unsigned now;
+
+    while ((now = list_threads(text, sizeof text)) > threads && !fj_passed(by))
+        (void)sched_yield();
+    ck_assert_msg(now <= threads, "%s: %u threads more than before: %s", where, now - threads, text);
+    now = list_fds(text, sizeof text);
+    ck_assert_msg(now <= fds, "%s: %u descriptors more than before: %s", where, now - fds, text);
+}
