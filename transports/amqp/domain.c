@@ -261,11 +261,9 @@ void fj__domain_turn(fj__domain *d, const fj_watch *ready, fj_deadline now)
     fj__link_flush(&d->publishing, now);
 }
 
-fj_deadline fj__domain_tend_due(const fj__domain *d)
+fj_deadline fj__domain_beat_due(const fj__domain *d)
 {
-    fj_deadline links = fj_sooner(fj__link_beat_due(&d->consuming), fj__link_beat_due(&d->publishing));
-
-    return fj_sooner(links, fj__timers_next(&d->timers));
+    return fj_sooner(fj__link_beat_due(&d->consuming), fj__link_beat_due(&d->publishing));
 }
 
 void fj__domain_tend(fj__domain *d, fj_deadline now)

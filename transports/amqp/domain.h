@@ -128,8 +128,8 @@ void fj__domain_turn(fj__domain *d, const fj_watch *ready, fj_deadline now);
 fj_deadline fj__domain_due(const fj__domain *d);
 /** For an owner that is late: write heartbeats, run timers; nothing is read, and nobody judged. */
 void fj__domain_tend(fj__domain *d, fj_deadline now);
-/** When that is next due. */
-fj_deadline fj__domain_tend_due(const fj__domain *d);
+/** When a heartbeat is next due. */
+fj_deadline fj__domain_beat_due(const fj__domain *d);
 /** Whether bytes wait to be written, or a connection is being made. */
 bool fj__domain_unwritten(const fj__domain *d);
 /** Whether somebody must sleep on the sockets though no caller waits. */

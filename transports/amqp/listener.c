@@ -179,8 +179,10 @@ static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_
 static bool settled_in(void *user)
 {
     const fj__amqp_listener *l = user;
+    const fj__link *out = &l->d->publishing;
+    bool can_reply = l->d->loop == NULL || out->state == FJ__LINK_OPEN || out->error != NULL;
 
-    return l->ready || l->refused != NULL || l->closing;
+    return (l->ready && can_reply) || l->refused != NULL || l->closing;
 }
 
 static fj_code not_listening(fj__amqp_listener *l, fj_error **err)
@@ -211,6 +213,9 @@ fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_lis
         rc = fj_fail(err, FJ_BUSY, "no channel is free on the connection: too many listeners");
     else
         fj__domain_touch(d, &d->consuming, true);
+    /* The first method may hold the loop up, with nobody to make the connection over which its caller hears that it lives. */
+    if (rc == FJ_OK && d->loop != NULL)
+        fj__link_want(&d->publishing, fj_now());
     fj__domain_unlock(d);
     if (rc == FJ_OK) {
         fj_code waited = fj__domain_wait(d, l->gate, settled_in, l, by);

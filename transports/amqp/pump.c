@@ -14,6 +14,8 @@
 
 /* How soon the keeper looks again, at the earliest, after somebody else who had the token. */
 #define SUPERVISE_NS 1000000000LL
+/* How late a loop may be with a timer before the keeper runs it. */
+#define TIMER_GRACE_NS 100000000LL
 
 struct fj__sleeper {
     struct fj__sleeper *next;
@@ -197,20 +199,17 @@ static void keep_plain(fj__domain *d)
         fj__future_nudge(next_leader(d)->gate); /* a caller is there: it leads from here on */
 }
 
-/* How long the owner of a loop's domain may be late. */
-static int64_t grace(const fj__domain *d)
+static fj_deadline later(fj_deadline due, int64_t ns)
 {
-    return d->settings->heartbeat != 0 ? (int64_t)d->settings->heartbeat * 125000000 : SUPERVISE_NS;
+    return (fj_deadline){ due.ns < FJ_NEVER_NS - ns ? due.ns + ns : FJ_NEVER_NS };
 }
 
+/* When the owner of a loop's domain has been late for long enough: with a heartbeat an eighth of its interval, with a timer,
+ * of which a caller's patience with a monitored call may hang, less than anybody notices. */
 static fj_deadline supervise_at(const fj__domain *d)
 {
-    fj_deadline next = fj__domain_tend_due(d);
-
-    if (fj_is_never(next))
-        return next;
-    next.ns = next.ns < FJ_NEVER_NS - grace(d) ? next.ns + grace(d) : FJ_NEVER_NS;
-    return next;
+    return fj_sooner(later(fj__domain_beat_due(d), (int64_t)d->settings->heartbeat * 125000000),
+                     later(fj__timers_next(&d->timers), TIMER_GRACE_NS));
 }
 
 void fj__pump_supervise(fj__domain *d)
@@ -224,7 +223,7 @@ void fj__pump_supervise(fj__domain *d)
         kick_keeper(d);
 }
 
-/* A loop's domain: do what its owner is late with, an eighth of the heartbeat's interval at most. */
+/* A loop's domain: do what its owner is late with. */
 static void keep_for_loop(fj__domain *d)
 {
     fj_deadline next = supervise_at(d);
@@ -331,6 +330,8 @@ void fj__domain_touch(fj__domain *d, fj__link *link, bool waits)
     if (d->led || by_loop) {
         if (d->sleeping && !here && (fj__domain_unwritten(d) || fj__domain_due(d).ns < d->sleep_until))
             wake_leader(d);
+        if (by_loop)
+            fj__pump_supervise(d); /* what runs next may hold the loop up before it would sleep */
     } else if (!waits) {
         hand_on(d);
     }
