@@ -11,6 +11,7 @@
 #include "internal.h"
 #include "runtime/loop.h"
 #include "runtime/sync.h"
+#include "runtime/thread.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -405,18 +406,6 @@ static fj_code stop_all(struct drain *d, fj_error **err)
     return good ? FJ_OK : fj_fail(err, FJ_NOMEM, "no memory for the list of servers");
 }
 
-/* The program's signals are not for a thread of the library. */
-static bool start_thread(pthread_t *ret, struct drain *d)
-{
-    sigset_t all, before;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(ret, NULL, drain, d);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0;
-}
-
 /* Sleep until woken, or until a loop of this thread has something to do, and do that. */
 static void sleep_in_drain(struct drain *d)
 {
@@ -457,7 +446,7 @@ static fj_code end(fj_error **err)
     pthread_t thread;
     fj_code code = stop_all(&d, err);
 
-    if (d.n > 0 && start_thread(&thread, &d)) {
+    if (d.n > 0 && fj__thread_new(&thread, "fj-drain", drain, &d) == 0) {
         bool given_up = await_drain(&d);
         (void)pthread_join(thread, NULL);
         if (given_up && d.code == FJ_OK)

@@ -243,6 +243,73 @@ static fj_code step_in_task(void *user, json_t **ret, fj_error **err)
     return fj_server_step(server, fj_never(), err);
 }
 
+/* ---- without memory ----------------------------------------------------------------------------- */
+
+/* One life of a server, with the allocation *user failing somewhere in it; *user is 0 afterwards when there were not so many. */
+static fj_code live(void *user, json_t **ret, fj_error **err)
+{
+    unsigned long *nth = user;
+    fj_call_opts o = FJ_CALL_OPTS_INIT;
+
+    (void)ret;
+    o.by = fj_in_ms(300); /* what is lost is waited for no longer */
+    (void)fj__alloc_fail(*nth, false);
+    fj_code code = fj_server_start(server, err);
+    if (code == FJ_OK)
+        code = fj_client_call(client, "count", NULL, &o, NULL, err);
+    fj_server_stop(server);
+    if (fj__alloc_fail(0, false) < *nth)
+        *nth = 0;
+    return code;
+}
+
+static void live_without_memory(unsigned long first, unsigned long step)
+{
+    unsigned failed = 0;
+    unsigned long nth = 1;
+
+    for (unsigned long n = first; nth != 0; n += step) {
+        nth = n;
+        fj_code code = join(spawn_with(live, &nth));
+        failed += code != FJ_OK;
+        code = fj_server_wait(server, fj_in_ms(15000), NULL);
+        ck_assert_msg(code == FJ_OK || code == FJ_STATE, "allocation %lu: %s", n, fj_code_name(code));
+        ck_assert_int_eq(fj_server_reset(server, NULL), FJ_OK);
+    }
+    ck_assert_uint_gt(failed, 3);
+    nth = 0;
+    ck_assert_int_eq(join(spawn_with(live, &nth)), FJ_OK);
+}
+
+START_TEST(a_server_without_memory_fails_what_it_must_and_ends)
+{
+    open_fake();
+    live_without_memory(1, 1);
+}
+END_TEST
+
+static void open_broker(broker *b)
+{
+    char url[96];
+
+    ck_assert_ptr_nonnull(b);
+    (void)snprintf(url, sizeof url, "rabbit://guest:guest@127.0.0.1:%u/?kombu_reconnect_delay=0.02",
+                   (unsigned)broker_port(b));
+    open_on(url, patient);
+}
+
+START_TEST(a_server_of_a_broker_without_memory_fails_what_it_must_and_ends)
+{
+    broker *b = broker_new();
+
+    open_broker(b);
+    live_without_memory(1 + (unsigned long)_i, 5);
+    tear_down();
+    b = broker_free(b);
+    set_up();
+}
+END_TEST
+
 /* ---- in call-backs ------------------------------------------------------------------------------ */
 
 enum { WAITING = 3, ALL = 6 }; /* those that wait come before those that drive */
@@ -453,11 +520,8 @@ START_TEST(loops_that_come_and_go_leave_no_thread_and_no_connection_each)
 {
     enum { LOOPS = 40 };
     broker *b = broker_new();
-    char url[64];
 
-    ck_assert_ptr_nonnull(b);
-    (void)snprintf(url, sizeof url, "rabbit://guest:guest@127.0.0.1:%u/", (unsigned)broker_port(b));
-    open_on(url, patient);
+    open_broker(b);
     ck_assert_int_eq(in_task(cast_in_task), FJ_OK);
     unsigned threads = entries("/proc/self/task"), fds = entries("/proc/self/fd");
     for (unsigned i = 0; i < LOOPS; i++) {
@@ -509,7 +573,7 @@ int main(void)
     TCase *c = tcase_create("rough");
 
     tcase_add_checked_fixture(c, set_up, tear_down);
-    tcase_set_timeout(c, 20);
+    tcase_set_timeout(c, 60);
     tcase_add_test(c, a_start_in_a_task_that_runs_out_of_memory_fails_and_can_be_tried_again);
     tcase_add_test(c, a_start_is_cut_short_by_cancellation);
     tcase_add_test(c, a_start_is_cut_short_by_a_timeout_around_it);
@@ -517,6 +581,8 @@ int main(void)
     tcase_add_test(c, a_server_is_freed_in_a_task_of_its_loop);
     tcase_add_test(c, a_server_with_a_deferred_request_is_freed_in_a_task_of_its_loop);
     tcase_add_loop_test(c, what_would_stop_the_loop_is_refused_in_a_call_back, 0, 3);
+    tcase_add_test(c, a_server_without_memory_fails_what_it_must_and_ends);
+    tcase_add_loop_test(c, a_server_of_a_broker_without_memory_fails_what_it_must_and_ends, 0, 5);
     tcase_add_test(c, a_step_in_a_task_is_refused_for_it_would_stop_the_loop);
     tcase_add_test(c, a_call_back_cannot_free_what_must_be_waited_for);
     tcase_add_test(c, a_server_whose_loop_is_gone_says_what_it_still_waits_for);

@@ -6,10 +6,10 @@
 #include "runtime/future.h"
 #include "runtime/loop.h"
 #include "runtime/sync.h"
+#include "runtime/thread.h"
 
 #include <fjord/task.h>
 #include <poll.h>
-#include <signal.h>
 #include <unistd.h>
 
 /* How soon the keeper looks again, at the earliest, after somebody else who had the token. */
@@ -87,14 +87,9 @@ static void *keeper_thread(void *arg);
 
 static void start_keeper(fj__domain *d)
 {
-    sigset_t all, old;
-
     if (d->keeper_started || d->keeper_stop)
         return;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    d->keeper_started = pthread_create(&d->keeper, NULL, keeper_thread, d) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    d->keeper_started = fj__thread_new(&d->keeper, "fj-keeper", keeper_thread, d) == 0;
     if (!d->keeper_started)
         fj__domain_note(d, FJ_LOG_ERROR,
                         fj__strdup("no thread for heartbeats: connections may be lost while methods run"));
@@ -241,7 +236,6 @@ static void *keeper_thread(void *arg)
 {
     fj__domain *d = arg;
 
-    (void)pthread_setname_np(pthread_self(), "fj-keeper");
     fj__domain_lock(d);
     while (!d->keeper_stop) {
         if (d->loop != NULL)

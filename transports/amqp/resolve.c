@@ -2,10 +2,10 @@
 #include "transports/amqp/resolve.h"
 
 #include "base/alloc.h"
+#include "runtime/thread.h"
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -56,18 +56,9 @@ static void *thread(void *arg)
 
 static bool start_thread(fj__resolve *r)
 {
-    pthread_attr_t attr;
     pthread_t id;
-    sigset_t all, old;
 
-    (void)sigfillset(&all);
-    (void)pthread_attr_init(&attr);
-    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    bool ok = pthread_create(&id, &attr, thread, r) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    (void)pthread_attr_destroy(&attr);
-    return ok;
+    return fj__thread_new(&id, "fj-resolve", thread, r) == 0 && pthread_detach(id) == 0;
 }
 
 fj__resolve *fj__resolve_start(const char *host, const char *port, int wake_fd)

@@ -8,8 +8,8 @@
 #include "base/alloc.h"
 #include "base/ids.h"
 #include "runtime/sync.h"
+#include "runtime/thread.h"
 
-#include <signal.h>
 #include <string.h>
 
 static void insert(fj__fake_driver_s *d, fj__fake_call *call)
@@ -121,17 +121,10 @@ static void *keep(void *user)
     return NULL;
 }
 
-/* The program's signals belong to the program's threads. */
 static bool start_keeper(fj__fake_driver_s *d)
 {
-    sigset_t all, old;
-
-    if (d->keeping)
-        return true;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    d->keeping = pthread_create(&d->keeper, NULL, keep, d) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!d->keeping)
+        d->keeping = fj__thread_new(&d->keeper, "fj-fake", keep, d) == 0;
     return d->keeping;
 }
 
