@@ -9,6 +9,8 @@
 
 #include <check.h>
 #include <dirent.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,15 +23,15 @@ static fj_loop *loop;
 static fj_transport *transport;
 static fj_server *server;
 static fj_client *client;
-static fj_request *kept;
-static unsigned counted;
+static _Atomic(fj_request *) kept;
+static atomic_uint counted;
 
 /* ---- what is served ----------------------------------------------------------------------------- */
 
 static fj_code later(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
     (void)args, (void)ret, (void)err;
-    kept = fj_request_ref(req);
+    atomic_store(&kept, fj_request_ref(req));
     return FJ_DEFERRED;
 }
 
@@ -79,7 +81,7 @@ static void tear_down(void)
     server = fj_server_free(server);
     client = fj_client_free(client);
     transport = fj_transport_free(transport);
-    kept = fj_request_unref(kept);
+    atomic_store(&kept, fj_request_unref(atomic_load(&kept)));
     loop = fj_loop_free(loop);
 }
 
@@ -430,7 +432,8 @@ END_TEST
 
 static void job(void *user)
 {
-    ++*(unsigned *)user;
+    (void)user;
+    counted++;
 }
 
 static fj_executor *executor_on_loop(mock_listener *mock, fj_dispatcher **ret)
@@ -453,7 +456,7 @@ START_TEST(a_job_that_was_taken_runs_though_the_loop_ends_before_it_began)
     fj_dispatcher *d = NULL;
     fj_executor *x = executor_on_loop(mock, &d);
 
-    ck_assert_int_eq(x->ops->submit(x, job, &counted, NULL), FJ_OK);
+    ck_assert_int_eq(x->ops->submit(x, job, NULL, NULL), FJ_OK);
     loop = fj_loop_free(loop);
     ck_assert_uint_eq(counted, 1);
     x->ops->free(x);
@@ -490,6 +493,65 @@ START_TEST(a_method_that_stops_its_private_loop_is_run_to_its_end)
         ck_assert_int_eq(fj_server_step(server, fj_in_ms(5000), NULL), FJ_OK);
         ck_assert_uint_eq(counted, i);
     }
+}
+END_TEST
+
+/* ---- from other threads ------------------------------------------------------------------------- */
+
+static fj_event *started, *over;
+
+static fj_code start_and_stay(void *user, json_t **ret, fj_error **err)
+{
+    fj_code code = fj_server_start(server, err);
+
+    (void)user, (void)ret;
+    fj_event_set(started);
+    return code == FJ_OK ? fj_event_wait(over, fj_never()) : code;
+}
+
+static void *turn_until_over(void *user)
+{
+    (void)user;
+    set_up();
+    ck_assert_int_eq(in_task(start_and_stay), FJ_OK);
+    loop = fj_loop_free(loop);
+    return NULL;
+}
+
+/* The loop turns on a thread of its own; all that is done with the server is done here. */
+static void one_life_across_threads(void)
+{
+    fj_future *future = NULL;
+    pthread_t thread;
+
+    ck_assert_int_eq(fj_event_new("started", &started), FJ_OK);
+    ck_assert_int_eq(fj_event_new("over", &over), FJ_OK);
+    ck_assert_int_eq(pthread_create(&thread, NULL, turn_until_over, NULL), 0);
+    ck_assert_int_eq(fj_event_wait(started, fj_never()), FJ_OK);
+    ck_assert_int_eq(fj_client_call_async(client, "later", NULL, NULL, &future, NULL), FJ_OK);
+    while (atomic_load(&kept) == NULL)
+        ck_assert_int_eq(fj_client_call(client, "count", NULL, NULL, NULL, NULL), FJ_OK);
+    fj_server_stop(server);
+    ck_assert_int_eq(fj_request_reply(atomic_load(&kept), NULL, NULL), FJ_OK);
+    ck_assert_int_eq(fj_future_wait(future, fj_in_ms(10000), NULL, NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_wait(server, fj_in_ms(10000), NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_reset(server, NULL), FJ_OK);
+    fj_event_set(over);
+    (void)pthread_join(thread, NULL);
+    fj_event_free(started);
+    fj_event_free(over);
+    fj_future_unref(future);
+    atomic_store(&kept, fj_request_unref(atomic_load(&kept)));
+}
+
+START_TEST(a_server_is_ended_by_another_thread_while_its_loop_turns)
+{
+    enum { LIVES = 50 };
+
+    loop = fj_loop_free(loop);
+    open_fake();
+    for (unsigned i = 0; i < LIVES; i++)
+        one_life_across_threads();
 }
 END_TEST
 
@@ -591,6 +653,7 @@ int main(void)
     tcase_add_test(c, a_job_that_was_taken_runs_though_the_loop_ends_before_it_began);
     tcase_add_test(c, an_intake_that_is_cancelled_while_it_acknowledges_ends);
     tcase_add_test(c, a_method_that_stops_its_private_loop_is_run_to_its_end);
+    tcase_add_test(c, a_server_is_ended_by_another_thread_while_its_loop_turns);
     tcase_add_test(c, loops_that_come_and_go_leave_no_thread_and_no_connection_each);
     tcase_add_test(c, a_loop_that_was_told_to_stop_still_sleeps_in_its_turns);
     suite_add_tcase(suite, c);
