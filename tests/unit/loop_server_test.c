@@ -599,6 +599,38 @@ START_TEST(loops_that_come_and_go_leave_no_thread_and_no_connection_each)
 }
 END_TEST
 
+static void *free_transport(void *user)
+{
+    (void)user;
+    transport = fj_transport_free_by(transport, fj_now());
+    return NULL;
+}
+
+static fj_code serve_one(void *user, json_t **ret, fj_error **err)
+{
+    (void)user;
+    ck_assert_int_eq(fj_server_start(server, err), FJ_OK);
+    ck_assert_int_eq(fj_client_call(client, "count", NULL, NULL, ret, err), FJ_OK);
+    fj_server_stop(server);
+    return fj_server_wait(server, fj_in_ms(10000), err);
+}
+
+START_TEST(a_loop_outlives_a_transport_that_another_thread_freed)
+{
+    broker *b = broker_new();
+    pthread_t thread;
+
+    open_broker(b);
+    ck_assert_int_eq(in_task(serve_one), FJ_OK);
+    server = fj_server_free(server);
+    client = fj_client_free(client);
+    ck_assert_int_eq(pthread_create(&thread, NULL, free_transport, NULL), 0);
+    (void)pthread_join(thread, NULL);
+    settle();
+    b = broker_free(b);
+}
+END_TEST
+
 /* ---- the loop ----------------------------------------------------------------------------------- */
 
 static unsigned asked;
@@ -655,6 +687,7 @@ int main(void)
     tcase_add_test(c, a_method_that_stops_its_private_loop_is_run_to_its_end);
     tcase_add_test(c, a_server_is_ended_by_another_thread_while_its_loop_turns);
     tcase_add_test(c, loops_that_come_and_go_leave_no_thread_and_no_connection_each);
+    tcase_add_test(c, a_loop_outlives_a_transport_that_another_thread_freed);
     tcase_add_test(c, a_loop_that_was_told_to_stop_still_sleeps_in_its_turns);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);

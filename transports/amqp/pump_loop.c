@@ -42,12 +42,16 @@ static void watch(fj_source *source, fj_watch *ret)
     fj__domain *d = fj__container(source, fj__domain, source);
 
     fj__domain_lock(d);
-    fj__domain_watch(d, ret);
-    if (d->orphan || has_unflushed(&d->consuming) || has_unflushed(&d->publishing))
-        ret->by = (fj_deadline){ 0 };
-    d->sleep_until = ret->by.ns;
-    d->sleeping = true;
-    fj__pump_supervise(d);
+    if (d->orphan) { /* to be freed at once; its settings went with the driver */
+        *ret = (fj_watch){ .by = { 0 } };
+    } else {
+        fj__domain_watch(d, ret);
+        if (has_unflushed(&d->consuming) || has_unflushed(&d->publishing))
+            ret->by = (fj_deadline){ 0 };
+        d->sleep_until = ret->by.ns;
+        d->sleeping = true;
+        fj__pump_supervise(d);
+    }
     fj__domain_unlock(d);
 }
 
