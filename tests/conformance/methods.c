@@ -115,6 +115,7 @@ static fj_code twice(fj_request *req, json_t *args, json_t **ret, fj_error **err
     (void)args, (void)ret;
     fj_code code = fj_request_reply(kept, json_string("the first"), err);
     atomic_store(&r->seen, (int)fj_request_reply(kept, json_string("the second"), &second));
+    rig_tell(r);
     fj_error_free(second);
     fj_request_unref(kept);
     return code == FJ_OK ? FJ_DEFERRED : code;

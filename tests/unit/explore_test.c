@@ -705,7 +705,7 @@ START_TEST(what_a_victim_was_granted_is_never_lost_in_any_schedule)
 
     ck_assert_msg(explore_all(all[_i].scenario, explore_schedule_count(), &result), "%s", result.trouble);
     printf("%s: %lu schedules%s\n", all[_i].scenario->name, result.runs, result.whole ? "" : ", not all");
-    ck_assert(result.whole || explore_schedule_count() < ULONG_MAX);
+    ck_assert(result.whole || explore_schedule_count() < ULONG_MAX || getenv("FJ_EXPLORE") != NULL);
     ck_assert(!result.whole || result.runs >= all[_i].least);
 }
 END_TEST
@@ -717,20 +717,27 @@ START_TEST(what_a_victim_was_granted_is_never_lost_at_any_seed)
     ck_assert_msg(explore_seeds(all[_i].scenario, explore_seed_count(), &result), "%s", result.trouble);
 }
 END_TEST
+/* What is asked for is a schedule of a scenario below, and none of the explorer's own. */
+static void forget_what_is_asked_for(void)
+{
+    (void)unsetenv("FJ_EXPLORE");
+}
 
 int main(void)
 {
     Suite *suite = suite_create("explore");
-    TCase *tests = tcase_create("explore");
+    TCase *own = tcase_create("explorer"), *tests = tcase_create("explore");
     int n = (int)(sizeof all / sizeof all[0]);
 
-    tcase_add_test(tests, a_mutex_that_loses_a_grant_is_found_in_some_schedule);
-    tcase_add_test(tests, a_mutex_that_loses_a_grant_is_found_at_some_seed);
-    tcase_add_test(tests, a_run_that_failed_can_be_seen_again);
-    tcase_add_test(tests, tasks_of_two_steps_have_as_many_schedules_as_combinatorics_says);
-    tcase_add_test(tests, exploring_stops_where_it_is_told_to);
+    tcase_add_checked_fixture(own, forget_what_is_asked_for, NULL);
+    tcase_add_test(own, a_mutex_that_loses_a_grant_is_found_in_some_schedule);
+    tcase_add_test(own, a_mutex_that_loses_a_grant_is_found_at_some_seed);
+    tcase_add_test(own, a_run_that_failed_can_be_seen_again);
+    tcase_add_test(own, tasks_of_two_steps_have_as_many_schedules_as_combinatorics_says);
+    tcase_add_test(own, exploring_stops_where_it_is_told_to);
     tcase_add_loop_test(tests, what_a_victim_was_granted_is_never_lost_in_any_schedule, 0, n);
     tcase_add_loop_test(tests, what_a_victim_was_granted_is_never_lost_at_any_seed, 0, n);
+    suite_add_tcase(suite, own);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
