@@ -55,7 +55,7 @@ static void report(const fj__fibre *f)
     put(&l, "\" overflowed its stack of ");
     put_number(&l,
                (f->stack.size + 1023) & ~(size_t)1023); /* as it was asked for, before its top was coloured */
-    put(&l, " bytes; give it more: `stack` in fj_task_opts\n");
+    put(&l, " bytes; give it more: `stack` in fj_task_opts, or [fjord] stack_size\n");
     ssize_t written = write(STDERR_FILENO, l.text, l.used);
     (void)written; /* there is nobody else to tell */
 }
