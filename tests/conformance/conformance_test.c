@@ -313,10 +313,11 @@ static void heartbeat_while_blocked(const cell *c)
 {
     rig *r = rig_up(c, 4, "[oslo_messaging_rabbit]\nheartbeat_timeout_threshold = 1");
     fj_error *err = NULL;
+    int ms = strncmp(c->url, "fake:", 5) == 0 ? 50 : 3500; /* fake:// has no heart */
 
     rig_still_good(r);
     fj_log_set(count_losses, NULL);
-    expect(rig_call(r, "block", json_pack("{s:i}", "ms", 3500), 10000, NULL, &err), FJ_OK, err);
+    expect(rig_call(r, "block", json_pack("{s:i}", "ms", ms), 10000, NULL, &err), FJ_OK, err);
     rig_still_good(r);
     fj_log_set(NULL, NULL);
     ck_assert_uint_eq(atomic_load(&lost), 0);
