@@ -29,7 +29,7 @@ static fj_code loop_of_thread(fj_loop **ret, fj_error **err)
     if (!have_key)
         return fj_fail(err, FJ_SYSTEM, "no key for a loop of the thread's own");
     *ret = pthread_getspecific(key);
-    if (*ret != NULL)
+    if (*ret != NULL && !fj__loop_gone(*ret)) /* the parent's of a fork is left alone */
         return FJ_OK;
     fj_code code = fj_loop_new(ret, err);
     if (code != FJ_OK)

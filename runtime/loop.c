@@ -129,7 +129,7 @@ void fj__loop_unref(fj_loop *loop)
 
 bool fj__loop_gone(const fj_loop *loop)
 {
-    return atomic_load(&loop->closing);
+    return !fj__loop_ours(loop) || atomic_load(&loop->closing);
 }
 
 fj_code fj__loop_keep(fj_loop *loop, const void *key, void *value, void (*freed)(void *value))

@@ -26,7 +26,8 @@ void fj__loop_pull(fj_loop *loop, fj__job *job);
 fj_loop *fj__loop_ref(fj_loop *loop);
 /** Accepts NULL. */
 void fj__loop_unref(fj_loop *loop);
-/** Whether it was freed, or is being, and only its memory is left: it never turns again.  @thread any */
+/** Whether it never turns again: it was freed, or is being, and only its memory is left; or it is the parent's of a fork.
+ *  @thread any */
 bool fj__loop_gone(const fj_loop *loop);
 /** @return false as fj__inbox_post, and in a forked child   @thread any, async-signal-safe */
 bool fj__loop_post(fj_loop *loop, fj__letter *letter);

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* Nobody listens there: a start goes on for as long as [fjord] start_timeout says. */
 static const char nowhere[] = "rabbit://guest:guest@127.0.0.1:1/";
@@ -46,8 +48,8 @@ static fj_code stop_loop(fj_request *req, json_t *args, json_t **ret, fj_error *
 {
     (void)req, (void)args, (void)ret;
     fj_loop_stop(fj_loop_running());
-    counted++;
     fj_code code = fj_sleep(fj_in_ms(1));
+    counted += code == FJ_OK;
     return code == FJ_OK ? code : fj_fail(err, code, "no sleep");
 }
 
@@ -497,6 +499,30 @@ START_TEST(a_method_that_stops_its_private_loop_is_run_to_its_end)
 }
 END_TEST
 
+static bool serve_one_blocking(unsigned before)
+{
+    return fj_client_cast(client, "stop_loop", NULL, NULL, NULL) == FJ_OK &&
+           fj_server_step(server, fj_in_ms(5000), NULL) == FJ_OK && counted == before + 1;
+}
+
+START_TEST(the_child_of_a_fork_runs_explicit_methods_on_a_private_loop_of_its_own)
+{
+    int status = 0;
+
+    open_on("fake://", "[fjord]\nexecutor = blocking\n");
+    ck_assert_int_eq(fj_server_start(server, NULL), FJ_OK);
+    ck_assert(serve_one_blocking(0));
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        open_on("fake://", "[fjord]\nexecutor = blocking\n");
+        _exit(fj_server_start(server, NULL) == FJ_OK && serve_one_blocking(1) ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 /* ---- from other threads ------------------------------------------------------------------------- */
 
 static fj_event *started, *over;
@@ -686,6 +712,7 @@ int main(void)
     tcase_add_test(c, a_job_that_was_taken_runs_though_the_loop_ends_before_it_began);
     tcase_add_test(c, an_intake_that_is_cancelled_while_it_acknowledges_ends);
     tcase_add_test(c, a_method_that_stops_its_private_loop_is_run_to_its_end);
+    tcase_add_test(c, the_child_of_a_fork_runs_explicit_methods_on_a_private_loop_of_its_own);
     tcase_add_test(c, a_server_is_ended_by_another_thread_while_its_loop_turns);
     tcase_add_test(c, loops_that_come_and_go_leave_no_thread_and_no_connection_each);
     tcase_add_test(c, a_loop_outlives_a_transport_that_another_thread_freed);

@@ -220,10 +220,10 @@ fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_lis
     if (rc == FJ_OK) {
         fj_code waited = fj__domain_wait(d, l->gate, settled_in, l, by);
         fj__domain_lock(d);
-        if (!l->ready)
-            rc = waited == FJ_CANCELLED
-                     ? fj_fail(err, waited, "the task was cancelled while it began to listen")
-                     : not_listening(l, err);
+        if (waited == FJ_CANCELLED)
+            rc = fj_fail(err, waited, "the task was cancelled while it began to listen");
+        else if (!l->ready)
+            rc = not_listening(l, err);
         fj__domain_unlock(d);
     }
     if (rc != FJ_OK) {
