@@ -31,13 +31,14 @@ static fj_code loop_of_thread(fj_loop **ret, fj_error **err)
     *ret = pthread_getspecific(key);
     if (*ret != NULL && !fj__loop_gone(*ret)) /* the parent's of a fork is left alone */
         return FJ_OK;
+    *ret = NULL;
     fj_code code = fj_loop_new(ret, err);
     if (code != FJ_OK)
         return code;
     fj__loop_set_private(*ret, true);
     if (pthread_setspecific(key, *ret) == 0)
         return FJ_OK;
-    fj_loop_free(*ret);
+    *ret = fj_loop_free(*ret);
     return fj_fail(err, FJ_NOMEM, "no memory for a loop of the thread's own");
 }
 
