@@ -80,7 +80,7 @@ GDB_SRC   := $(wildcard tests/gdb/*.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 MAN       := $(wildcard docs/man/*.[1-8])
-CONF      := $(wildcard conf/*.conf)
+CONF      := $(wildcard conf/*.conf) docs/executors.md
 
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
