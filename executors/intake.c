@@ -33,6 +33,13 @@ static size_t take_slots(fj__slots *s, fj__slot **slots, size_t n)
     return got;
 }
 
+/* The task of the intake is to end, and is told that once. */
+static void cancelled(fj__intake *in)
+{
+    fj__log(FJ_LOG_WARNING, "executor", "the task that polls was cancelled: no more messages are taken");
+    fj__slots_close(in->slots);
+}
+
 /* Acknowledge and begin messages[0 .. n), for each of which there is a slot. */
 static void admit(fj__intake *in, fj__slot **slots, fj_incoming **messages, size_t n)
 {
@@ -50,7 +57,7 @@ static void admit(fj__intake *in, fj__slot **slots, fj_incoming **messages, size
             messages[i]->ops->free(messages[i]);
     }
     if (code == FJ_CANCELLED)
-        fj__slots_close(in->slots); /* the task of the intake is to end, and is told that once */
+        cancelled(in);
     if (code != FJ_OK)
         fj__trouble_pause(&in->trouble, in->slots, "messages could not be acknowledged", fj_never(), code, err);
 }
@@ -87,6 +94,8 @@ static bool poll_once(fj__intake *in, size_t max)
         fj__trouble_pause(&in->trouble, in->slots, "polling failed", fj_never(), code, err);
     else
         fj_error_free(err);
+    if (code == FJ_CANCELLED)
+        cancelled(in);
     return code != FJ_CLOSED && code != FJ_CANCELLED;
 }
 

@@ -7,6 +7,7 @@
 #include "tasks.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "executors/intake.h"
 #include "executors/watched.h"
 #include "runtime/loop.h"
@@ -14,6 +15,8 @@
 
 /* JSON of a whole message is read on it: see executors.md's figures for stacks. */
 #define INTAKE_STACK ((size_t)128 * 1024)
+
+enum { HANG_MS = 30000 };
 
 /* What runs in a slot.  It belongs to the loop's thread, but for `task`. */
 struct run {
@@ -423,7 +426,13 @@ void fj__tasks_free(fj_executor *x)
 
     fj__tasks_close(x);
     atomic_store(&t->slots.given_up, false);
-    (void)wait_until(t, is_over, fj_never());
+    if (!wait_until(t, is_over, fj_in_ms(HANG_MS)) && !is_over(t)) {
+        fj__log(
+            FJ_LOG_WARNING, "executor",
+            "possible hang: an executor has waited %d s for its loop, which no thread turns, or for a method",
+            HANG_MS / 1000);
+        (void)wait_until(t, is_over, fj_never());
+    }
     (void)pthread_mutex_destroy(&t->lock);
     fj__slots_fini(&t->slots);
     unref(t);

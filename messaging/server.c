@@ -162,6 +162,8 @@ static fj_code choose_loop(fj_server *s, fj_error **err)
         code = fj_loop_current(&loop, err);
     else if (!fj__loop_here(loop))
         code = fj_fail(err, FJ_WRONG_CONTEXT, "a server is started on the thread of its loop");
+    if (code == FJ_OK && loop == fj_loop_running() && fj__loop_domain() == NULL)
+        code = fj_fail(err, FJ_WRONG_CONTEXT, "the loop that runs is this method's, and ends with it");
     if (code != FJ_OK)
         return code;
     fj__loop_unref(s->loop);

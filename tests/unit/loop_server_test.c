@@ -53,7 +53,24 @@ static fj_code stop_loop(fj_request *req, json_t *args, json_t **ret, fj_error *
     return code == FJ_OK ? code : fj_fail(err, code, "no sleep");
 }
 
-static const fj_method methods[] = { FJ_METHOD("later", FJ_PLAIN, later), FJ_METHOD("count", FJ_PLAIN, count),
+static fj_code code_inside;
+
+static fj_code start_inside(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    fj_server *inner = NULL;
+    fj_server_opts opts = FJ_SERVER_OPTS_INIT;
+    fj_target inside = FJ_TARGET(.topic = "inside", .server = "s");
+
+    (void)req, (void)args, (void)ret, (void)err;
+    opts.executor = "coroutine";
+    ck_assert_int_eq(fj_server_new(transport, &inside, &opts, &inner, NULL), FJ_OK);
+    code_inside = fj_server_start(inner, NULL);
+    fj_server_free(inner);
+    return FJ_OK;
+}
+
+static const fj_method methods[] = { FJ_METHOD("start_inside", FJ_CORO, start_inside),
+                                     FJ_METHOD("later", FJ_PLAIN, later), FJ_METHOD("count", FJ_PLAIN, count),
                                      FJ_METHOD("stop_loop", FJ_CORO, stop_loop) };
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 static const fj_target here = FJ_TARGET(.topic = "t", .server = "s");
@@ -523,6 +540,16 @@ START_TEST(the_child_of_a_fork_runs_explicit_methods_on_a_private_loop_of_its_ow
 }
 END_TEST
 
+START_TEST(a_server_is_not_started_on_the_private_loop_of_one_method)
+{
+    open_on("fake://", "[fjord]\nexecutor = blocking\n");
+    ck_assert_int_eq(fj_server_start(server, NULL), FJ_OK);
+    cast("start_inside");
+    ck_assert_int_eq(fj_server_step(server, fj_in_ms(5000), NULL), FJ_OK);
+    ck_assert_int_eq(code_inside, FJ_WRONG_CONTEXT);
+}
+END_TEST
+
 /* ---- from other threads ------------------------------------------------------------------------- */
 
 static fj_event *started, *over;
@@ -713,6 +740,7 @@ int main(void)
     tcase_add_test(c, an_intake_that_is_cancelled_while_it_acknowledges_ends);
     tcase_add_test(c, a_method_that_stops_its_private_loop_is_run_to_its_end);
     tcase_add_test(c, the_child_of_a_fork_runs_explicit_methods_on_a_private_loop_of_its_own);
+    tcase_add_test(c, a_server_is_not_started_on_the_private_loop_of_one_method);
     tcase_add_test(c, a_server_is_ended_by_another_thread_while_its_loop_turns);
     tcase_add_test(c, loops_that_come_and_go_leave_no_thread_and_no_connection_each);
     tcase_add_test(c, a_loop_outlives_a_transport_that_another_thread_freed);

@@ -178,8 +178,12 @@ static void keeper_sleep(fj__domain *d, fj_deadline until)
 /* The plain domain: lead while something is outstanding or due and nobody else is there. */
 static void keep_plain(fj__domain *d)
 {
-    if (d->leaving && fj__domain_idle(d))
+    if (d->leaving && !d->closed && fj__domain_idle(d)) {
         fj__domain_close(d, "the loop it belonged to is gone");
+        fj__domain_unlock(d); /* what came of that */
+        fj__domain_lock(d);
+        return;
+    }
     fj_deadline next = fj__domain_due(d);
     bool idle = d->led || next_leader(d) != NULL; /* whoever leads, or is about to, does it */
 
