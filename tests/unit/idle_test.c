@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 3000, QUIET_MS = 300, LIMIT_MS = 20000 };
+enum { LOOK_MS = 3000, LIMIT_MS = 30000 };
 
 static const char *const executors[] = { "blocking", "threading", "coroutine" };
 static const char *const transports[] = { "fake", "rabbit" };
@@ -156,27 +156,21 @@ static unsigned long switches(pid_t pid, char *names, size_t size)
     return sum;
 }
 
-static unsigned long all_switches(const struct cell *cells)
+/* How many there were since the last look; *busy is one that had some, and who of it has had how many in all. */
+static unsigned long look(struct cell *cells, char *busy, size_t size)
 {
-    char names[512];
     unsigned long sum = 0;
+    char names[512];
 
-    for (int i = 0; i < CELLS; i++)
-        sum += switches(cells[i].pid, names, sizeof names);
-    return sum;
-}
-
-/* Until nobody was switched to for a while: what follows the call has been done. */
-static void settle(const struct cell *cells)
-{
-    fj_deadline by = fj_in_ms(LIMIT_MS);
-    unsigned long last = 0, now;
-
-    while ((now = all_switches(cells)) != last) {
-        ck_assert_msg(!fj_passed(by), "the servers do not become idle");
-        last = now;
-        (void)poll(NULL, 0, QUIET_MS);
+    for (int i = 0; i < CELLS; i++) {
+        struct cell *c = &cells[i];
+        unsigned long now = switches(c->pid, names, sizeof names), more = now - c->before;
+        c->before = now;
+        sum += more;
+        if (more != 0)
+            (void)snprintf(busy, size, "%s, %s, %s: %lu:%s", c->executor, c->transport, c->run, more, names);
     }
+    return sum;
 }
 
 static struct cell cells[CELLS];
@@ -197,7 +191,8 @@ static void begin_all(uint16_t *port, broker **b)
 
 START_TEST(an_idle_server_makes_no_system_call)
 {
-    char before[512], after[512];
+    char busy[800];
+    fj_deadline by = fj_in_ms(LIMIT_MS);
     broker *b = NULL;
     uint16_t port = 0;
 
@@ -208,14 +203,11 @@ START_TEST(an_idle_server_makes_no_system_call)
         char c = 0;
         ck_assert_int_eq(read(cells[i].ready, &c, 1), 1);
     }
-    settle(cells);
-    for (int i = 0; i < CELLS; i++)
-        cells[i].before = switches(cells[i].pid, before, sizeof before);
-    (void)poll(NULL, 0, LOOK_MS);
-    for (int i = 0; i < CELLS; i++) {
-        unsigned long now = switches(cells[i].pid, after, sizeof after);
-        ck_assert_msg(now == cells[i].before, "%s, %s, %s: %lu wake-ups in %d ms:%s", cells[i].executor,
-                      cells[i].transport, cells[i].run, now - cells[i].before, LOOK_MS, after);
+    /* What follows the calls is done first, and what was to be looked at once, such as the deadline of a connection that has
+     * long been made: whatever has a period is seen in each look. */
+    while (look(cells, busy, sizeof busy) != 0) {
+        ck_assert_msg(!fj_passed(by), "woken within %d ms: %s", LOOK_MS, busy);
+        (void)poll(NULL, 0, LOOK_MS);
     }
     for (int i = 0; i < CELLS; i++) {
         (void)kill(cells[i].pid, SIGKILL);
