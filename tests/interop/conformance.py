@@ -20,7 +20,7 @@ def conformance(suite):
         run = subprocess.run([program], env=env, capture_output=True, text=True, timeout=230)
         if run.returncode != 0:
             raise AssertionError(run.stdout[-2000:] + run.stderr[-1000:])
-    with suite.case("conformance: nothing is connected afterwards, and only what belongs there stays"):
+    with suite.case("conformance: nothing is connected afterwards, and only what belongs there stays", 100):
         until(lambda: [c for c in table("list_connections", "vhost") if c["vhost"] == VHOST] == [])
         left = [q["name"] for q in table("list_queues", "-p", VHOST, "name")]
         same(len(left) > 0, True, "there were queues")
