@@ -95,8 +95,11 @@ fj_loop *fj_loop_free(fj_loop *loop)
         fj__loop_trouble(loop, "fj_loop_free() of a loop that runs: nothing is freed", NULL);
         return NULL;
     }
-    if (loop->ending != NULL && fj__loop_ours(loop))
-        loop->ending(loop);
+    if (loop->ending != NULL && fj__loop_ours(loop) && !loop->ending(loop)) {
+        fj__loop_trouble(loop, "fj_loop_free() of a loop with tasks while another runs: nothing is freed",
+                         NULL);
+        return NULL;
+    }
     atomic_store(&loop->closing, true);
     drop_kept(loop);
     fj__signals_drop(loop);
@@ -170,7 +173,7 @@ void fj__loop_unkeep(fj_loop *loop, const void *key)
     fj__free(kept);
 }
 
-void fj__loop_set_ending(fj_loop *loop, void (*ending)(fj_loop *loop))
+void fj__loop_set_ending(fj_loop *loop, bool (*ending)(fj_loop *loop))
 {
     loop->ending = ending;
 }

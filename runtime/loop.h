@@ -49,9 +49,10 @@ fj_code fj__loop_keep(fj_loop *loop, const void *key, void *value, void (*freed)
 void *fj__loop_kept(fj_loop *loop, const void *key);
 /** Forget it; it is not freed.  Nothing when nothing is kept under @p key. */
 void fj__loop_unkeep(fj_loop *loop, const void *key);
-/** What runs first of all when the loop is freed, and may run turns: the end of the tasks.  One a loop; not called in a forked
+/** What runs first of all when the loop is freed, and may run turns: the end of the tasks.  It answers false when they
+ *  cannot be ended here, and the loop must not be freed.  One a loop; not called in a forked
  *  child, where no turn can run. */
-void fj__loop_set_ending(fj_loop *loop, void (*ending)(fj_loop *loop));
+void fj__loop_set_ending(fj_loop *loop, bool (*ending)(fj_loop *loop));
 
 /** Tests: who decides which of the @p n ready jobs is next; a turn is one job then, so that it is asked about all there
  *  are, and timers come between any two.  NULL: nobody. */

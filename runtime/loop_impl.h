@@ -46,7 +46,7 @@ struct fj_loop {
     struct fj__attached *sources;
     struct fj__child *children;
     struct fj__kept *kept;
-    void (*ending)(fj_loop *loop);
+    bool (*ending)(fj_loop *loop);
     unsigned (*choose)(void *user, unsigned n);
     void *choose_user;
     fj_loop_trouble_fn trouble;

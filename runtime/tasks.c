@@ -46,11 +46,16 @@ void fj__loop_end_tasks(fj_loop *loop)
     ts->closing = closing;
 }
 
-/* The loop is being freed, and can still run. */
-static void end_all(fj_loop *loop)
+/* The loop is being freed, and can still run, unless another one runs on this thread. */
+static bool end_all(fj_loop *loop)
 {
-    ((fj__tasks *)fj__loop_kept(loop, &key))->closing = true;
+    fj__tasks *ts = fj__loop_kept(loop, &key);
+
+    if (ts->first != NULL && fj_loop_running() != NULL)
+        return false;
+    ts->closing = true;
     fj__loop_end_tasks(loop);
+    return true;
 }
 
 static void forget(void *value)

@@ -27,7 +27,8 @@ typedef void (*fj_loop_fn)(fj_loop *loop, void *user);
 /** @param ret gives   @errors NOMEM, SYSTEM (no descriptors left) */
 FJ_API FJ_MUST_USE fj_code fj_loop_new(fj_loop **ret, fj_error **err);
 /** Cancel every task and run until they have ended, drop what is scheduled, detach what is attached, free.
- *  Accepts NULL, answers NULL.  Not while it runs. */
+ *  Accepts NULL, answers NULL.  Not while it runs, nor, if it has tasks, while another runs on this thread: that is reported,
+ *  and nothing is freed. */
 FJ_API fj_loop *fj_loop_free(fj_loop *loop);
 
 /** The loop of this thread: the running one, else the one set with fj_loop_set_current(), else made now by the policy.

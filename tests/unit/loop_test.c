@@ -452,10 +452,11 @@ static void on_late(void *value)
     *(fj_code *)value = fj_loop_call_soon_threadsafe(loop, on_say, "late", NULL);
 }
 
-static void on_ending(fj_loop *l)
+static bool on_ending(fj_loop *l)
 {
     ck_assert_int_eq(fj_loop_call_soon(l, on_say, "turned ", NULL, NULL), FJ_OK);
     ck_assert_int_eq(fj_loop_turn(l, fj_in_ms(0), NULL), FJ_OK);
+    return true;
 }
 
 START_TEST(a_loop_that_is_being_freed_takes_no_calls_of_others)

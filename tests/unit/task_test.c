@@ -585,6 +585,35 @@ static void on_end(fj_future *f, void *user)
     log->during = fj_task_current();
 }
 
+RT_TASK(sleep_a_second)
+{
+    return fj_sleep(fj_in_ms(1000));
+}
+
+RT_TASK(free_it)
+{
+    ck_assert_ptr_null(fj_loop_free(user));
+    return FJ_OK;
+}
+
+START_TEST(a_loop_with_tasks_is_not_freed_while_another_runs)
+{
+    fj_loop *other = NULL;
+    fj_task *task = NULL;
+    fj_task_opts opts = FJ_TASK_OPTS_INIT;
+
+    rt_code(fj_loop_new(&other, NULL), OK);
+    opts.loop = other;
+    rt_code(fj_task_spawn(sleep_a_second, NULL, &opts, &task, NULL), OK);
+    rt_code(fj_loop_turn(other, fj_now(), NULL), OK);
+    rt_code(rt_run(free_it, other), OK);
+    rt_code(fj_loop_run_until_complete(other, fj_task_future(task), NULL, NULL),
+            OK); /* nothing was cancelled */
+    rt_code(rt_run(free_it, other), OK);
+    (void)fj_task_unref(task);
+}
+END_TEST
+
 START_TEST(a_link_is_called_in_a_turn_of_its_own)
 {
     link_log log = { 0 };
@@ -875,6 +904,7 @@ static TCase *ending(void)
     tcase_add_test(t, cancelling_counts_what_was_not_taken_back);
     tcase_add_test(t, freeing_a_loop_cancels_its_tasks_and_runs_until_they_have_ended);
     tcase_add_test(t, a_loop_that_is_being_freed_takes_no_task);
+    tcase_add_test(t, a_loop_with_tasks_is_not_freed_while_another_runs);
     tcase_add_test(t, threads_race_to_cancel_what_is_ending);
     tcase_add_test(t, a_loop_is_freed_while_threads_cancel_its_tasks);
     tcase_add_test(t, each_allocation_may_fail);
