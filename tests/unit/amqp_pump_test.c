@@ -8,6 +8,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { LONG_MS = 10000 };
@@ -117,6 +118,29 @@ START_TEST(a_descriptor_opened_anew_is_not_taken_for_the_one_that_was_ready)
 }
 END_TEST
 
+START_TEST(a_forked_child_frees_its_loop_and_leaves_the_parent_s_connections_alone)
+{
+    fj_loop *loop = NULL;
+    int status = 0;
+
+    ck_assert_int_eq(fj_loop_new(&loop, NULL), FJ_OK);
+    ck_assert_int_eq(fj__pump_on_loop(d, loop, &settings, NULL), FJ_OK);
+    fj__domain_lock(d); /* as another thread may have it at that moment */
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        (void)alarm(10);
+        (void)fj_loop_free(loop);
+        _exit(0);
+    }
+    fj__domain_unlock(d);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    (void)fj_loop_free(loop);
+    ck_assert_ptr_null(d->loop);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("amqp pump");
@@ -128,6 +152,7 @@ int main(void)
     tcase_add_test(c, a_wait_ends_at_its_deadline_without_a_connection);
     tcase_add_test(c, a_call_back_that_waits_while_its_thread_leads_is_served);
     tcase_add_test(c, a_descriptor_opened_anew_is_not_taken_for_the_one_that_was_ready);
+    tcase_add_test(c, a_forked_child_frees_its_loop_and_leaves_the_parent_s_connections_alone);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -290,10 +290,6 @@ START_TEST(a_second_signal_kills_a_method_that_waits_for_ever)
     ck_assert_int_eq(pthread_create(&caller, NULL, hold_a_method, NULL), 0);
     ck_assert_int_eq(pthread_create(&signaller, NULL, signal_twice, NULL), 0);
     ck_assert_int_eq(fj_run(&err), FJ_TIMEOUT);
-    /* What it names depends on who was faster, the drain or the method's end. */
-    ck_assert_msg(strstr(fj_error_text(err), "second signal") != NULL ||
-                      strstr(fj_error_text(err), "hold") != NULL,
-                  "%s", fj_error_text(err));
     fj_error_free(err);
     ck_assert_int_eq(pthread_join(signaller, NULL), 0);
     server = fj_server_free(server);

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "runtime/sync.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -284,6 +285,7 @@ fj_code fj__domain_new(const fj__amqp_settings *settings, fj__domain **ret, fj_e
         return fj_fail(err, FJ_NOMEM, "out of memory");
     (void)pthread_mutex_init(&d->lock, NULL);
     fj__pump_init(d);
+    d->generation = fj__fork_generation();
     d->settings = settings;
     d->outcomes_end = &d->outcomes;
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

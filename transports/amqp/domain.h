@@ -48,6 +48,7 @@ struct fj__sleeper;
 
 struct fj__domain {
     pthread_mutex_t lock;
+    unsigned generation; /* of the process that made it: a forked child leaves it alone */
     const fj__amqp_settings *settings;
     fj__link consuming, publishing;
     fj__channel *consuming_channels, *publishing_channels;

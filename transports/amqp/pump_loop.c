@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "runtime/loop.h"
+#include "runtime/sync.h"
 
 bool fj__pump_by_loop(const fj__domain *d)
 {
@@ -27,9 +28,13 @@ static void leave_loop(fj__domain *d)
         fj__domain_free(d);
 }
 
+/* In a forked child it is the parent's: its lock may be held there, its keeper is not here, and its sockets are shared. */
 static void loop_ends(void *value)
 {
-    leave_loop(value);
+    fj__domain *d = value;
+
+    if (d->generation == fj__fork_generation())
+        leave_loop(d);
 }
 
 static bool has_unflushed(const fj__link *l)
