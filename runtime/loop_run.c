@@ -58,13 +58,32 @@ static bool sleep_until(fj_loop *loop, fj_deadline due)
     return fj__inbox_awake(&loop->inbox);
 }
 
-/* Look at the descriptors, sleeping first if @p wait, and pump. */
-static bool look(fj_loop *loop, bool wait, fj_deadline by)
+/* Pump the sources that want it, without a look at descriptors: what was held back for others to go with it leaves.
+ * @return when the first is due next */
+static fj_deadline pump_due(fj_loop *loop, bool *did)
 {
-    fj_deadline due = fj_sooner(fj_sooner(by, fj__sources_ask(loop)), fj__timers_next(&loop->timers));
+    fj_deadline due = fj__sources_ask(loop);
+
+    if (!fj_passed(due))
+        return due;
+    *did |= fj__sources_pump(loop);
+    return fj__sources_ask(loop);
+}
+
+/* To be stopped ends a run; single turns leave that to the next run, and sleep as ever. */
+static bool may_sleep(const fj_loop *loop, enum sleeping when, bool did)
+{
+    return (when == ALWAYS && !atomic_load(&loop->stopping)) || (when == IF_IDLE && !did);
+}
+
+/* Look at the descriptors, sleeping first if the turn may, and pump.
+ * @param did whether the turn did anything before   @return whether it has by now */
+static bool look(fj_loop *loop, enum sleeping when, fj_deadline by, bool did)
+{
+    fj_deadline due = fj_sooner(pump_due(loop, &did), fj_sooner(by, fj__timers_next(&loop->timers)));
     bool woken = false;
 
-    if (wait && loop->first == NULL && !fj_passed(due))
+    if (may_sleep(loop, when, did) && loop->first == NULL && !fj_passed(due))
         woken = sleep_until(loop, due);
     else
         ev_run(loop->ev, EVRUN_NOWAIT);
@@ -72,7 +91,7 @@ static bool look(fj_loop *loop, bool wait, fj_deadline by)
     loop->jobs = 0;
     loop->called = woken;
     ev_invoke_pending(loop->ev);
-    return fj__sources_pump(loop) || loop->called;
+    return fj__sources_pump(loop) || loop->called || did;
 }
 
 static bool run_timers(fj_loop *loop)
@@ -86,12 +105,6 @@ static bool run_timers(fj_loop *loop)
     return true;
 }
 
-/* To be stopped ends a run; single turns leave that to the next run, and sleep as ever. */
-static bool may_sleep(const fj_loop *loop, enum sleeping when, bool did)
-{
-    return (when == ALWAYS && !atomic_load(&loop->stopping)) || (when == IF_IDLE && !did);
-}
-
 /* @return whether anything was done */
 static bool turn(fj_loop *loop, enum sleeping when, fj_deadline by)
 {
@@ -101,9 +114,13 @@ static bool turn(fj_loop *loop, enum sleeping when, fj_deadline by)
     did |= run_timers(loop);
     if (!fj__loop_ours(loop))
         return true; /* a job forked, and this is the child: the descriptors are the parent's */
-    if (loop->first != NULL && !fj__loop_spent(loop))
-        return true; /* a look costs as much as several jobs */
-    return look(loop, may_sleep(loop, when, did), by) || did;
+    /* A look costs as much as several jobs, and where the next turn looks, or sleeps, this one need not. */
+    bool later = loop->first != NULL || (when == IF_IDLE && did);
+    if (!later || fj__loop_spent(loop))
+        return look(loop, when, by, did);
+    if (loop->first == NULL)
+        (void)pump_due(loop, &did);
+    return true;
 }
 
 /* ---- who turns it ---- */
@@ -118,7 +135,6 @@ static fj_code enter(fj_loop *loop, fj_loop **outer, fj_error **err)
     if (fj_loop_running() != NULL)
         return fj_fail(err, FJ_STATE, "another loop runs on this thread");
     loop->running = true;
-    loop->began = 0;
     atomic_store(&loop->owner, fj__loop_thread());
     *outer = fj__loop_set_running(loop);
     if (loop->watchdog != NULL)

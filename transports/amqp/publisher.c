@@ -114,6 +114,8 @@ void fj__publisher_pump(fj__publisher *p, fj_deadline now)
     for (fj__op *op = p->queued.first, *next; op != NULL; op = next) {
         next = op->next;
         if (fj__buf_len(fj__engine_output(l->engine)) > HIGH_WATER)
+            fj__link_flush(l, now);
+        if (fj__buf_len(fj__engine_output(l->engine)) > HIGH_WATER)
             break;
         if (op->kind == FJ__OP_CALL && !fj__replies_want(d->replies, now))
             continue;
@@ -126,7 +128,6 @@ void fj__publisher_pump(fj__publisher *p, fj_deadline now)
         op->state = FJ__OP_SENT;
         fj__ops_add(&p->sent, op);
     }
-    fj__link_flush(l, now);
 }
 
 /* Whether it is known already that the operation cannot be sent: it has no retry, or none would help. */

@@ -47,7 +47,7 @@ void fj__publisher_free(fj__publisher *p);
 fj_code fj__op_new(fj__domain *d, fj__op_kind kind, const char *exchange, const char *key, char *body,
                    size_t body_len, fj__op **ret);
 void fj__op_unref(fj__op *op);
-/** Queue and write what can be written.  @p op: one reference is taken.  @locks needs the domain's */
+/** Queue; fj__domain_touch() writes.  @p op: one reference is taken.  @locks needs the domain's */
 void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now);
 /** Go on with what is queued.  @locks needs the domain's */
 void fj__publisher_pump(fj__publisher *p, fj_deadline now);
