@@ -3,6 +3,7 @@
 #include "transports/amqp/publisher_state.h"
 
 #include "base/alloc.h"
+#include "transports/amqp/pump.h"
 #include "transports/amqp/replies.h"
 #include "transports/amqp/topology.h"
 
@@ -161,7 +162,7 @@ void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now)
         fj__op_fail_as(op, d->publishing.error, FJ_SENT_NO);
         return;
     }
-    if (op->kind == FJ__OP_REPLY && !d->led && p->look.place == 0)
+    if (op->kind == FJ__OP_REPLY && !d->led && !fj__pump_by_loop(d) && p->look.place == 0)
         (void)fj__timer_set(&d->timers, &p->look, (fj_deadline){ now.ns + LOOK_MS * 1000000LL });
     fj__publisher_pump(p, now);
 }
