@@ -95,6 +95,8 @@ void fj__children_drop(fj_loop *loop);
 /* ---- loop_sources.c ---- */
 /** Ask each and mirror the answers in libev.  @return the first time one wants to be pumped */
 fj_deadline fj__sources_ask(fj_loop *loop);
+/** Have them write what they hold back. */
+void fj__sources_flush(fj_loop *loop);
 /** Pump those that are ready or due.  @return whether there were any */
 bool fj__sources_pump(fj_loop *loop);
 

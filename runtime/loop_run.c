@@ -58,18 +58,6 @@ static bool sleep_until(fj_loop *loop, fj_deadline due)
     return fj__inbox_awake(&loop->inbox);
 }
 
-/* Pump the sources that want it, without a look at descriptors: what was held back for others to go with it leaves.
- * @return when the first is due next */
-static fj_deadline pump_due(fj_loop *loop, bool *did)
-{
-    fj_deadline due = fj__sources_ask(loop);
-
-    if (!fj_passed(due))
-        return due;
-    *did |= fj__sources_pump(loop);
-    return fj__sources_ask(loop);
-}
-
 /* To be stopped ends a run; single turns leave that to the next run, and sleep as ever. */
 static bool may_sleep(const fj_loop *loop, enum sleeping when, bool did)
 {
@@ -80,7 +68,8 @@ static bool may_sleep(const fj_loop *loop, enum sleeping when, bool did)
  * @param did whether the turn did anything before   @return whether it has by now */
 static bool look(fj_loop *loop, enum sleeping when, fj_deadline by, bool did)
 {
-    fj_deadline due = fj_sooner(pump_due(loop, &did), fj_sooner(by, fj__timers_next(&loop->timers)));
+    fj__sources_flush(loop); /* before they are asked: what could not be written is watched for */
+    fj_deadline due = fj_sooner(fj_sooner(by, fj__sources_ask(loop)), fj__timers_next(&loop->timers));
     bool woken = false;
 
     if (may_sleep(loop, when, did) && loop->first == NULL && !fj_passed(due))
@@ -116,11 +105,7 @@ static bool turn(fj_loop *loop, enum sleeping when, fj_deadline by)
         return true; /* a job forked, and this is the child: the descriptors are the parent's */
     /* A look costs as much as several jobs, and where the next turn looks, or sleeps, this one need not. */
     bool later = loop->first != NULL || (when == IF_IDLE && did);
-    if (!later || fj__loop_spent(loop))
-        return look(loop, when, by, did);
-    if (loop->first == NULL)
-        (void)pump_due(loop, &did);
-    return true;
+    return later && !fj__loop_spent(loop) ? true : look(loop, when, by, did);
 }
 
 /* ---- who turns it ---- */
@@ -144,6 +129,8 @@ static fj_code enter(fj_loop *loop, fj_loop **outer, fj_error **err)
 
 static fj_code leave(fj_loop *loop, fj_loop *outer, fj_error **err)
 {
+    if (fj__loop_ours(loop))
+        fj__sources_flush(loop);
     (void)fj__loop_set_running(outer);
     loop->running = false;
     if (!fj__loop_ours(loop))

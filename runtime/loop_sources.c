@@ -138,6 +138,14 @@ fj_deadline fj__sources_ask(fj_loop *loop)
     return due;
 }
 
+void fj__sources_flush(fj_loop *loop)
+{
+    for (const struct fj__attached *a = loop->sources; a != NULL; a = a->next) {
+        if (a->source != NULL && a->source->flush != NULL)
+            a->source->flush(a->source);
+    }
+}
+
 /* @return whether one was ready or due */
 static bool pump_round(fj_loop *loop)
 {

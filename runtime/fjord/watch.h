@@ -31,6 +31,9 @@ struct fj_source {
     /** Something is ready or the time has come: go as far as is possible without blocking.
      *  @param ready lends: as watch() gave it, with what is ready */
     void (*pump)(fj_source *source, const fj_watch *ready, fj_deadline now);
+    /** Write what was held back for more to go with it: called before the loop looks at descriptors, sleeps, or is left.
+     *  Never blocks, attaches and detaches nothing.  NULL: nothing is held back. */
+    void (*flush)(fj_source *source);
     void *attached; /**< the loop's own, NULL while detached */
 };
 

@@ -42,6 +42,17 @@ static bool has_unflushed(const fj__link *l)
     return l->state == FJ__LINK_OPEN && !l->wants_write && fj__buf_len(fj__engine_output(l->engine)) != 0;
 }
 
+/* What is published in one turn leaves in one write. */
+static void flush(fj_source *source)
+{
+    fj__domain *d = fj__container(source, fj__domain, source);
+
+    fj__domain_lock(d);
+    if (!d->orphan && has_unflushed(&d->publishing))
+        fj__link_flush(&d->publishing, fj_now());
+    fj__domain_unlock(d);
+}
+
 static void watch(fj_source *source, fj_watch *ret)
 {
     fj__domain *d = fj__container(source, fj__domain, source);
@@ -51,8 +62,6 @@ static void watch(fj_source *source, fj_watch *ret)
         *ret = (fj_watch){ .by = { 0 } };
     } else {
         fj__domain_watch(d, ret);
-        if (has_unflushed(&d->consuming) || has_unflushed(&d->publishing))
-            ret->by = (fj_deadline){ 0 };
         d->sleep_until = ret->by.ns;
         d->sleeping = true;
         fj__pump_supervise(d);
@@ -92,7 +101,7 @@ bool fj__pump_take_over(fj__domain *d, fj_loop *loop)
 
 static fj_code attach(fj__domain *d, fj_loop *loop, const void *key, fj_error **err)
 {
-    d->source = (fj_source){ .watch = watch, .pump = pump };
+    d->source = (fj_source){ .watch = watch, .pump = pump, .flush = flush };
     fj_code code = fj_loop_attach(loop, &d->source, err);
     if (code != FJ_OK)
         return code;
