@@ -37,9 +37,10 @@ static void loop_ends(void *value)
         leave_loop(d);
 }
 
-static bool has_unflushed(const fj__link *l)
+static void flush_link(fj__link *l)
 {
-    return l->state == FJ__LINK_OPEN && !l->wants_write && fj__buf_len(fj__engine_output(l->engine)) != 0;
+    if (l->state == FJ__LINK_OPEN && !l->wants_write && fj__buf_len(fj__engine_output(l->engine)) != 0)
+        fj__link_flush(l, fj_now());
 }
 
 /* What is published in one turn leaves in one write. */
@@ -48,8 +49,10 @@ static void flush(fj_source *source)
     fj__domain *d = fj__container(source, fj__domain, source);
 
     fj__domain_lock(d);
-    if (!d->orphan && has_unflushed(&d->publishing))
-        fj__link_flush(&d->publishing, fj_now());
+    if (!d->orphan) {
+        flush_link(&d->consuming);
+        flush_link(&d->publishing);
+    }
     fj__domain_unlock(d);
 }
 
