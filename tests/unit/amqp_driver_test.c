@@ -220,6 +220,36 @@ START_TEST(without_memory_no_cast_is_taken_for_confirmed)
 }
 END_TEST
 
+static fj_future *send_mandatory(const char *method)
+{
+    fj_target there = FJ_TARGET(.topic = "t");
+    fj_send s = { .size = sizeof s,
+                  .target = &there,
+                  .method = method,
+                  .flags = FJ_SEND_MANDATORY,
+                  .retry = -1,
+                  .by = fj_in_ms(LONG_MS) };
+    fj_future *future = NULL;
+
+    ck_assert_int_eq(driver->ops->send(driver, &s, &future, NULL), FJ_OK);
+    return future;
+}
+
+START_TEST(a_return_is_not_taken_for_one_of_an_earlier_message_to_the_same_queue)
+{
+    broker_rule unconfirmed = { .kind = BROKER_NO_CONFIRM, .at = AMQP_BASIC_PUBLISH_METHOD };
+    broker_rule returned = { .kind = BROKER_RETURN, .at = AMQP_BASIC_PUBLISH_METHOD };
+
+    broker_rule_add(b, &unconfirmed);
+    broker_rule_add(b, &returned);
+    fj_future *first = send_mandatory("first"), *second = send_mandatory("second");
+    ck_assert_int_eq(fj_future_wait(second, fj_in_ms(LONG_MS), NULL, NULL), FJ_UNDELIVERABLE);
+    ck_assert(fj_future_cancel(first)); /* it waits still */
+    fj_future_unref(first);
+    fj_future_unref(second);
+}
+END_TEST
+
 static void *poll_once(void *rc)
 {
     fj_incoming *in = NULL;
@@ -254,6 +284,7 @@ int main(void)
     tcase_add_test(c, a_message_lost_before_it_was_asked_for_comes_again);
     tcase_add_test(c, without_memory_a_cast_fails_and_is_not_sent_or_else_it_comes);
     tcase_add_test(c, without_memory_no_cast_is_taken_for_confirmed);
+    tcase_add_test(c, a_return_is_not_taken_for_one_of_an_earlier_message_to_the_same_queue);
     tcase_add_test(c, a_poll_ends_when_the_transport_is_closed);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);

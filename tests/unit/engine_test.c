@@ -761,7 +761,7 @@ START_TEST(a_body_over_the_limit_is_skipped_and_told)
 }
 END_TEST
 
-START_TEST(a_return_tells_code_and_key_and_drops_the_body)
+START_TEST(a_return_tells_code_key_and_body)
 {
     fj__engine *e = opened(&plain);
     fj__buf b = { 0 };
@@ -777,7 +777,8 @@ START_TEST(a_return_tells_code_and_key_and_drops_the_body)
     ck_assert_uint_eq(ev.code, 312);
     ck_assert_str_eq(ev.text, "NO_ROUTE");
     ck_assert_int_eq(memcmp(ev.routing_key.bytes, "reply_1", 7), 0);
-    ck_assert_uint_eq(ev.body_len, 0);
+    ck_assert_uint_eq(ev.body_len, 4);
+    ck_assert_int_eq(memcmp(ev.body, "body", 4), 0);
     ck_assert_int_eq(memcmp(ev.properties->message_id.bytes, "m1", 2), 0);
     fj__engine_free(e);
 }
@@ -1317,7 +1318,7 @@ static Suite *suite(void)
     tcase_add_loop_test(t, a_method_amid_a_message_is_refused, 0, 2);
     tcase_add_test(t, a_body_longer_than_announced_is_refused);
     tcase_add_test(t, a_body_over_the_limit_is_skipped_and_told);
-    tcase_add_test(t, a_return_tells_code_and_key_and_drops_the_body);
+    tcase_add_test(t, a_return_tells_code_key_and_body);
     tcase_add_test(t, confirms_tell_tag_multiple_and_nack);
     tcase_add_test(t, a_cancelled_consumer_and_a_blocked_connection_are_told);
     suite_add_tcase(s, t);

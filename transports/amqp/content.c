@@ -86,7 +86,7 @@ static bool on_header(fj__engine *e, fj__engine_channel *c, const fj__frame *fra
     }
     c->body_size = fj__get64(frame->payload + 4);
     c->body_have = 0;
-    c->skip = c->method == AMQP_BASIC_RETURN_METHOD || c->body_size > e->body_max;
+    c->skip = c->body_size > e->body_max;
     c->stage = FJ__STAGE_BODY;
     return c->body_size == 0 ? finish_content(e, c, (const uint8_t *)"", ret) : false;
 }

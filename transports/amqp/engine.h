@@ -44,7 +44,7 @@ typedef enum {
     FJ__EV_OPEN,   /* the handshake is done */
     FJ__EV_METHOD, /* a method on a channel > 0 that is none of the below (open-ok, declare-ok, consume-ok...) */
     FJ__EV_DELIVER,  /* basic.deliver with its content */
-    FJ__EV_RETURN,   /* basic.return with its content (body dropped) */
+    FJ__EV_RETURN,   /* basic.return with its content; body is NULL when it is too long */
     FJ__EV_OVERSIZE, /* a basic.deliver whose body was over body_max and skipped: tag is set, body is empty */
     FJ__EV_CONFIRM,  /* basic.ack or basic.nack of a publish: tag, multiple, nack */
     FJ__EV_CANCEL,   /* basic.cancel: the broker cancelled a consumer: text is the consumer tag */

@@ -54,9 +54,10 @@ static size_t take(fj__amqp_listener *l, size_t max, fj_incoming **ret)
     size_t n = 0;
 
     fj__domain_lock(l->d);
-    while (n < max && l->first != NULL) {
+    unsigned first = l->epoch; /* a batch is of one channel: see acks.c */
+    while (n < max && l->first != NULL && (n == 0 || l->epoch == first)) {
         struct fj__raw *raw = fj__listener_pop(l);
-        unsigned epoch = l->epoch;
+        unsigned epoch = first = l->epoch;
         fj_error *error = NULL;
         if (l->first == NULL)
             fj__listener_signal(l);

@@ -215,16 +215,25 @@ static bool same(amqp_bytes_t a, const char *b)
     return a.len == strlen(b) && memcmp(a.bytes, b, a.len) == 0;
 }
 
-/* A return names no tag; it comes before the confirm of the same message, and returns come in order. */
+/* A return names no tag, but brings the body, in which there is an id.  Others to the same queue may be routed and not
+ * confirmed yet: taken for one of them, this one would count as delivered. */
+static bool is_of(const fj__event *ev, const fj__op *op)
+{
+    return op->mandatory && !op->returned && same(ev->exchange, op->exchange) &&
+           same(ev->routing_key, op->fanout ? "" : op->key) &&
+           (ev->body == NULL ||
+            (ev->body_len == op->body_len && memcmp(ev->body, op->body, op->body_len) == 0));
+}
+
+/* It comes before the confirm of the same message. */
 static void on_return(fj__publisher *p, const fj__event *ev)
 {
-    for (fj__op *op = p->sent.first; op != NULL; op = op->next) {
-        if (op->mandatory && !op->returned && same(ev->exchange, op->exchange) &&
-            same(ev->routing_key, op->fanout ? "" : op->key)) {
-            op->returned = true;
-            return;
-        }
-    }
+    fj__op *op = p->sent.first;
+
+    while (op != NULL && !is_of(ev, op))
+        op = op->next;
+    if (op != NULL)
+        op->returned = true;
 }
 
 /* ---- what a loss means ---- */
