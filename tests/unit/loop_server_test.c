@@ -552,7 +552,7 @@ END_TEST
 
 /* ---- from other threads ------------------------------------------------------------------------- */
 
-static fj_event *started, *over;
+static fj_event *started, *called, *over;
 
 static fj_code start_and_stay(void *user, json_t **ret, fj_error **err)
 {
@@ -606,6 +606,90 @@ START_TEST(a_server_is_ended_by_another_thread_while_its_loop_turns)
     open_fake();
     for (unsigned i = 0; i < LIVES; i++)
         one_life_across_threads();
+}
+END_TEST
+
+/* Calls one after the other; each is answered, or says that the connection was lost. */
+static void *call_until(void *user)
+{
+    atomic_bool *enough = user;
+    fj_call_opts o = FJ_CALL_OPTS_INIT;
+    unsigned answered = 0;
+
+    ck_assert_int_eq(fj_event_wait(started, fj_never()), FJ_OK); /* before there is no queue */
+    while (!atomic_load(enough) || answered == 0) {
+        fj_error *err = NULL;
+        o.by = fj_in_ms(10000);
+        fj_code code = fj_client_call(client, "count", NULL, &o, NULL, &err);
+        ck_assert_msg(code == FJ_OK || code == FJ_LOST, "%s", fj_error_text(err));
+        fj_error_free(err);
+        answered += code == FJ_OK;
+    }
+    return NULL;
+}
+
+static fj_code call_in_task(void *user, json_t **ret, fj_error **err)
+{
+    (void)ret, (void)err;
+    (void)call_until(user);
+    fj_event_set(called);
+    return FJ_OK;
+}
+
+static fj_code call_and_serve(void *user, json_t **ret, fj_error **err)
+{
+    fj_task *task = spawn_with(call_in_task, user);
+    fj_code code = start_and_stay(user, ret, err);
+
+    ck_assert_int_eq(fj_await(fj_task_future(task), fj_never(), NULL, NULL), FJ_OK);
+    fj_task_unref(task);
+    return code;
+}
+
+static void *turn_a_busy_loop(void *user)
+{
+    set_up();
+    ck_assert_int_eq(join(spawn_with(call_and_serve, user)), FJ_OK);
+    loop = fj_loop_free(loop);
+    return NULL;
+}
+
+START_TEST(a_server_on_a_loop_outlives_connections_that_are_lost)
+{
+    enum { THREADS = 3, LOSSES = 20 };
+    pthread_t threads[THREADS];
+    atomic_bool enough = false;
+    broker *b = broker_new();
+
+    loop = fj_loop_free(loop);
+    open_broker(b);
+    ck_assert_int_eq(fj_event_new("called", &called), FJ_OK);
+    ck_assert_int_eq(fj_event_new("started", &started), FJ_OK);
+    ck_assert_int_eq(fj_event_new("over", &over), FJ_OK);
+    for (size_t i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, i == 0 ? turn_a_busy_loop : call_until, &enough), 0);
+    ck_assert_int_eq(fj_event_wait(started, fj_never()), FJ_OK);
+    for (unsigned i = 0; i < LOSSES; i++) {
+        unsigned before = counted;
+        broker_fault(b, BROKER_HANG_UP, i % 2 == 0 ? AMQP_BASIC_PUBLISH_METHOD : AMQP_BASIC_ACK_METHOD);
+        while (counted < before + 5)
+            ck_assert(broker_wait(b, AMQP_BASIC_PUBLISH_METHOD, broker_seen(b, AMQP_BASIC_PUBLISH_METHOD) + 1,
+                                  10000));
+    }
+    atomic_store(&enough, true);
+    for (size_t i = 1; i < THREADS; i++)
+        (void)pthread_join(threads[i], NULL);
+    ck_assert_int_eq(fj_event_wait(called, fj_never()), FJ_OK);
+    fj_server_stop(server);
+    ck_assert_int_eq(fj_server_wait(server, fj_in_ms(20000), NULL), FJ_OK);
+    fj_event_set(over);
+    (void)pthread_join(threads[0], NULL);
+    fj_event_free(called);
+    fj_event_free(started);
+    fj_event_free(over);
+    tear_down();
+    b = broker_free(b);
+    set_up();
 }
 END_TEST
 
@@ -742,6 +826,7 @@ int main(void)
     tcase_add_test(c, the_child_of_a_fork_runs_explicit_methods_on_a_private_loop_of_its_own);
     tcase_add_test(c, a_server_is_not_started_on_the_private_loop_of_one_method);
     tcase_add_test(c, a_server_is_ended_by_another_thread_while_its_loop_turns);
+    tcase_add_test(c, a_server_on_a_loop_outlives_connections_that_are_lost);
     tcase_add_test(c, loops_that_come_and_go_leave_no_thread_and_no_connection_each);
     tcase_add_test(c, a_loop_outlives_a_transport_that_another_thread_freed);
     tcase_add_test(c, a_loop_that_was_told_to_stop_still_sleeps_in_its_turns);
