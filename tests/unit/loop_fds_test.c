@@ -167,7 +167,7 @@ END_TEST
 struct well {
     fj_source source;
     fj_watch want;
-    int asked, pumped, again;
+    int asked, pumped, again, flushed;
     bool leave;    /* detach in the pump */
     fj_watch seen; /* what the last pump was told */
 };
@@ -203,9 +203,17 @@ static void well_pump(fj_source *source, const fj_watch *ready, fj_deadline now)
         fj_loop_detach(loop, source);
 }
 
+static void well_flush(fj_source *source)
+{
+    struct well *w = (struct well *)source;
+
+    w->flushed++;
+}
+
 static struct well *dig(struct well *w)
 {
-    *w = (struct well){ .source = { well_watch, well_pump, NULL }, .want = { .by = fj_never() } };
+    *w = (struct well){ .source = { .watch = well_watch, .pump = well_pump, .flush = well_flush },
+                        .want = { .by = fj_never() } };
     ck_assert_int_eq(fj_loop_attach(loop, &w->source, NULL), FJ_OK);
     return w;
 }
@@ -266,6 +274,26 @@ START_TEST(a_source_that_wants_more_gets_it_in_the_same_turn_but_not_for_ever)
     w.again = 1000000;
     ck_assert_int_eq(turn(), FJ_OK);
     ck_assert_int_gt(w.again, 0);
+}
+END_TEST
+
+static void nothing(fj_loop *l, void *user)
+{
+    (void)l, (void)user;
+}
+
+START_TEST(a_source_is_flushed_before_the_loop_looks_and_when_it_is_left)
+{
+    static struct well w;
+
+    (void)dig(&w);
+    ck_assert_int_eq(turn(), FJ_TIMEOUT);
+    ck_assert_int_eq(w.asked, 1);
+    ck_assert_int_eq(w.flushed, 2);
+    ck_assert_int_eq(fj_loop_call_soon(loop, nothing, NULL, "nothing", NULL), FJ_OK);
+    ck_assert_int_eq(fj_loop_turn(loop, fj_in_ms(10000), NULL), FJ_OK);
+    ck_assert_int_eq(w.asked, 1); /* it did something: the next one looks */
+    ck_assert_int_eq(w.flushed, 3);
 }
 END_TEST
 
@@ -422,6 +450,7 @@ int main(void)
     tcase_add_test(t, a_source_is_pumped_when_what_it_watches_is_ready);
     tcase_add_test(t, a_source_is_pumped_at_its_deadline);
     tcase_add_test(t, a_source_that_wants_more_gets_it_in_the_same_turn_but_not_for_ever);
+    tcase_add_test(t, a_source_is_flushed_before_the_loop_looks_and_when_it_is_left);
     tcase_add_test(t, a_source_that_opened_the_same_number_anew_is_heard);
     tcase_add_test(t, two_sources_share_a_descriptor_with_a_reader);
     tcase_add_test(t, a_source_may_leave_in_its_own_pump_and_come_back);
