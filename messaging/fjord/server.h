@@ -67,7 +67,7 @@ FJ_API FJ_MUST_USE fj_code fj_server_step(fj_server *server, fj_deadline by, fj_
 /** Ask it to stop taking messages; returns at once.  Any thread, methods, signal handlers; idempotent. */
 FJ_API void fj_server_stop(fj_server *server);
 /** After stop: wait until running methods are finished and the listener has left the broker.  On the thread of the
- *  server's loop it runs the loop meanwhile.
+ *  server's loop, which is the one that ran it last, it runs the loop meanwhile; on others it needs the loop to turn.
  *  @blocks until @p by; a task suspends, and is not cut short (see fj_shield_begin())
  *  @errors TIMEOUT names what is still running; STATE from within one of its methods, or when not stopped; WRONG_CONTEXT
  *  in a call-back of a loop; FORKED   @thread any */
