@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef TESTS_SUPPORT_LEAKS_H
 #define TESTS_SUPPORT_LEAKS_H
-/* Whether a test leaves descriptors or threads behind in its process. */
+/* Whether a test leaves descriptors or threads behind in its process; /proc tells, where it is mounted. */
 
 /** Remember what there is. */
 void leaks_begin(void);
