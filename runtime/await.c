@@ -107,6 +107,7 @@ fj_code fj_await_coro(fj_coro *coro, fj_deadline by, json_t **ret, fj_error **er
     return code;
 }
 
+/* As asyncio's, a sleep that is over before it begins still lets the others run. */
 fj_code fj_sleep(fj_deadline until)
 {
     fj__waiter w;
@@ -114,10 +115,13 @@ fj_code fj_sleep(fj_deadline until)
 
     if (code != FJ_OK)
         return code;
-    if (w.task != NULL && fj_passed(until))
-        return fj__task_yield();
+    unsigned turns = w.task != NULL ? w.task->turns : 0;
     code = fj__waiter_wait(&w, until);
-    return code == FJ_TIMEOUT && !(w.task != NULL && fj__task_outer()) ? FJ_OK : code;
+    if (code != FJ_TIMEOUT || w.task == NULL)
+        return code == FJ_TIMEOUT ? FJ_OK : code;
+    if (fj__task_outer())
+        return FJ_TIMEOUT;
+    return w.task->turns != turns ? FJ_OK : fj__task_yield();
 }
 
 fj_code fj_yield(void)
