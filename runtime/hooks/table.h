@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FJORD_HOOKS_TABLE_H
+#define FJORD_HOOKS_TABLE_H
+/*
+ * What libfjord and libfjord-green.so know of each other.  Neither links the other: libfjord looks for
+ * fj__green_hooks() by dlsym, and hands its half over; docs/internals/green.md has the whole.
+ *
+ * All times are deadlines on CLOCK_MONOTONIC in nanoseconds, INT64_MAX for never.  Functions that answer an int answer
+ * as libc does: -1 and errno, which is ECANCELED when the task is to end.
+ */
+#include <fjord/green.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define FJ__GREEN_ABI 1u
+
+/** What the hooks ask of the runtime.  Called only in a green task (but for closing and unpark). */
+typedef struct {
+    uint32_t abi;
+    size_t size;
+    /** Suspend until @p fd is ready for one of @p events (POLLIN, POLLOUT).  @return what is ready; 0 at @p by; -1:
+     *  ECANCELED, EBADF when it was closed meanwhile, EPERM when it cannot be watched (regular files), ENOMEM */
+    int (*wait_fd)(int fd, short events, int64_t by);
+    /** poll(2) itself, suspending.  @return how many are ready; 0 at @p by; -1 */
+    int (*wait_fds)(struct pollfd *fds, nfds_t n, int64_t by);
+    /** Suspend until @p by.  @return 0; -1 ECANCELED */
+    int (*sleep_until)(int64_t by);
+    /** Run @p fn on a thread of the pool and suspend until it has ended; errno is carried over.  A cancellation waits for
+     *  it.  @return 0; -1 when no thread could be had: then it has not run */
+    int (*offload)(void (*fn)(void *arg), void *arg);
+    /** The descriptor is about to be closed, or replaced: who waits for it gets EBADF.  @thread any */
+    void (*closing)(int fd);
+    /** Let others run that are ready: called now and then by hooks that never had to wait. */
+    void (*breathe)(void);
+    /** The running green task: what owns locks. */
+    void *(*self)(void);
+    /** Suspend on @p address, unless @p still(arg) says false under the lock of the address's queue.
+     *  @return 0 when unparked, or at once; ETIMEDOUT; ECANCELED */
+    int (*park)(const volatile void *address, bool (*still)(void *arg), void *arg, int64_t by,
+                const char *what);
+    /** Wake up to @p n that are parked on @p address, in order.  @return how many   @thread any */
+    unsigned (*unpark)(const volatile void *address, unsigned n);
+    /** Whether anybody is parked on @p address; cheap.  @thread any */
+    bool (*parked)(const volatile void *address);
+} fj__green_runtime;
+
+/** libc's own functions, as found behind the hooks.  libfjord calls through these, never through the hooks. */
+#define FJ__NATIVE_CALLS(X)                                                                             \
+    X(ssize_t, read, (int fd, void *buf, size_t n))                                                     \
+    X(ssize_t, write, (int fd, const void *buf, size_t n))                                              \
+    X(ssize_t, recv, (int fd, void *buf, size_t n, int flags))                                          \
+    X(ssize_t, send, (int fd, const void *buf, size_t n, int flags))                                    \
+    X(int, connect, (int fd, const struct sockaddr *to, socklen_t n))                                   \
+    X(int, poll, (struct pollfd * fds, nfds_t n, int ms))                                               \
+    X(int, close, (int fd))                                                                             \
+    X(int, nanosleep, (const struct timespec *t, struct timespec *left))                                \
+    X(int, pthread_mutex_lock, (pthread_mutex_t * m))                                                   \
+    X(int, pthread_mutex_trylock, (pthread_mutex_t * m))                                                \
+    X(int, pthread_mutex_unlock, (pthread_mutex_t * m))                                                 \
+    X(int, pthread_cond_wait, (pthread_cond_t * c, pthread_mutex_t * m))                                \
+    X(int, pthread_cond_timedwait, (pthread_cond_t * c, pthread_mutex_t * m, const struct timespec *t)) \
+    X(int, pthread_cond_signal, (pthread_cond_t * c))                                                   \
+    X(int, pthread_cond_broadcast, (pthread_cond_t * c))                                                \
+    X(int, pthread_join, (pthread_t t, void **ret))
+
+typedef struct {
+#define X(type, name, args) type(*name) args;
+    FJ__NATIVE_CALLS(X)
+#undef X
+} fj__native_calls;
+
+/** What the hook library offers. */
+typedef struct {
+    uint32_t abi;
+    size_t size;
+    const char *version; /* FJ_VERSION of the hook library */
+    fj__native_calls native;
+    /** Take the runtime's half; before it every hook passes through.  @param runtime lends, for ever */
+    void (*connect)(const fj__green_runtime *runtime);
+    /** This thread's switch: not 0 while a green task runs on it.  Lends, for the thread's life. */
+    int *(*on)(void);
+    /** Which groups of hooks are live (FJ_PATCH_...). */
+    void (*patch)(unsigned what);
+    unsigned (*patched)(void);
+    /** Whether @p name, called by the program, really comes here: looks it up as a call would. */
+    bool (*is_hooked)(const char *name);
+} fj__green_hooks_table;
+
+/** What libfjord looks for: `const fj__green_hooks_table *fj__green_hooks(void)`. */
+#define FJ__GREEN_SYMBOL "fj__green_hooks"
+
+#endif
