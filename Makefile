@@ -18,6 +18,7 @@ LIBDIR  ?= $(PREFIX)/lib
 SYSCONF ?= $(PREFIX)/etc
 VERSION := $(shell sed -n 's/^.define FJ_VERSION "\(.*\)"/\1/p' base/fjord/base.h)
 SONAME  := libfjord.so.0
+GREENNAME := libfjord-green.so.0
 FUZZ_TIME ?= 30
 
 # Each sanitizer has its own folder, so that switching between them rebuilds nothing; so has the other kind of fibres.
@@ -68,6 +69,7 @@ objects = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 # The .S are each empty on another machine than their own.
 LIB_SRC   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*.S))
 HEADERS   := $(foreach r,$(PUBLIC),$(wildcard $(r)/fjord/*.h))
+HOOK_SRC  := $(wildcard runtime/hooks/*.c)
 TOOL_SRC  := $(wildcard tools/*.c)
 EX_MAIN   := $(wildcard examples/*_server.c examples/*_client.c examples/demo.c)
 EX_HELP   := $(filter-out $(EX_MAIN),$(wildcard examples/*.c))
@@ -75,6 +77,7 @@ BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 CONFORM   := $(filter-out %_test.c,$(wildcard tests/conformance/*.c))
+HOOKED    := $(filter-out tests/hooks/plain.c,$(wildcard tests/hooks/*.c))
 PEER_SRC  := $(wildcard tests/interop/*.c tests/fuzz/*_echo.c)
 GDB_SRC   := $(wildcard tests/gdb/*.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
@@ -85,6 +88,9 @@ CONF      := $(wildcard conf/*.conf) docs/executors.md
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
 LINKS     := $(BUILD)/lib/$(SONAME) $(BUILD)/lib/libfjord.so
+GREEN_A   := $(BUILD)/lib/libfjord-green.a
+GREEN     := $(BUILD)/lib/libfjord-green.so.$(VERSION)
+GREEN_LINKS := $(BUILD)/lib/$(GREENNAME) $(BUILD)/lib/libfjord-green.so
 TOOL      := $(if $(TOOL_SRC),$(BUILD)/bin/fjord)
 EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
 BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
@@ -93,7 +99,7 @@ PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p)))
 GDB       := $(patsubst tests/%.c,$(BUILD)/%,$(GDB_SRC))
 MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) tests/hooks/plain.c $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -109,7 +115,7 @@ endif
 .PHONY: all demo check check-asan check-tsan check-idle check-built tests lint headers install uninstall bench fuzz clean help \
 	setup setup-build setup-lint setup-bench FORCE
 
-all: $(STATIC) $(SHARED) $(LINKS) $(TOOL) $(EXAMPLES) ## build the libraries, the command and the examples (default)
+all: $(STATIC) $(SHARED) $(LINKS) $(GREEN_A) $(GREEN) $(GREEN_LINKS) $(TOOL) $(EXAMPLES) ## build the libraries, the command and the examples (default)
 
 # --- Rules ---------------------------------------------------------------------------------------------------------
 # Another compiler or other flags rebuild everything; so does valgrind's header, when it comes or goes: without it the
@@ -122,12 +128,12 @@ $(BUILD)/flags: FORCE
 # A source that came or went links the library anew.
 $(BUILD)/sources: FORCE
 	@mkdir -p $(@D)
-	@echo '$(LIB_SRC)' | cmp -s - $@ || echo '$(LIB_SRC)' >$@
+	@echo '$(LIB_SRC) $(HOOK_SRC)' | cmp -s - $@ || echo '$(LIB_SRC) $(HOOK_SRC)' >$@
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(ALLCFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(ALLCFLAGS) $(HOOKFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/%.o: %.S $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -152,6 +158,21 @@ $(SHARED): $(call objects,$(LIB_SRC)) $(BUILD)/sources
 $(LINKS): $(SHARED)
 	$(Q)ln -sf $(notdir $<) $@
 
+# The hooks, which need libc and nothing else.  They define what fortified headers would have as inline functions.
+$(call objects,$(HOOK_SRC)): HOOKFLAGS := -U_FORTIFY_SOURCE -U_FILE_OFFSET_BITS
+$(GREEN_A): $(call objects,$(HOOK_SRC)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+$(GREEN): $(call objects,$(HOOK_SRC)) $(BUILD)/sources
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -Wl,-soname,$(GREENNAME) $(if $(SAN),,-Wl,-z,defs) $(ALLLDFLAGS) $(filter %.o,$^) -ldl -o $@
+
+$(GREEN_LINKS): $(GREEN)
+	$(Q)ln -sf $(notdir $<) $@
+
 # All of the library is in the command, so that the modules it loads find every public function in it.
 $(TOOL): $(call objects,$(TOOL_SRC)) $(STATIC)
 	@mkdir -p $(@D)
@@ -173,12 +194,22 @@ $(BUILD)/bench/switch: BENCH_LIBS := -lboost_context
 
 # A test NAME_test.c may have a half in C++, NAME_cxx.cc.
 define test_rule
-$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance,$(1)),$(CONFORM))) $(STATIC)
+$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance,$(1)),$(CONFORM)) $(if $(findstring hooks_test,$(1)),$(HOOKED))) $(STATIC)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$(if $(2),$$(CXX),$$(CC)) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) -o $$@
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx.cc)))))
+
+# Programs with the hooks in front of libc, linked as a user's are; and a test file as distributions compile everything.
+$(BUILD)/tests/hooks_test $(BUILD)/bench/hooks: $(GREEN) | $(GREEN_LINKS)
+$(BUILD)/tests/hooks_test $(BUILD)/bench/hooks: private LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'
+$(BUILD)/obj/tests/hooks/fortified.o: HOOKFLAGS := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+# One that knows nothing of Fjord, to be run with the hooks preloaded.
+$(BUILD)/tests/hooks_plain: $(BUILD)/obj/tests/hooks/plain.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) $^ -o $@
 
 # What is the machine's own of fibres, for another machine: static, and with no library but libc (of jansson only the
 # header is read, which is the same everywhere).
@@ -238,7 +269,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(PEERS) $(GDB) $(MODULES) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(BUILD)/tests/hooks_plain $(PEERS) $(GDB) $(MODULES) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address
@@ -270,10 +301,12 @@ D = $(DESTDIR)
 install: all ## install the library, its headers, the command, man pages and sample files under PREFIX
 	install -d '$(D)$(LIBDIR)/pkgconfig' '$(D)$(PREFIX)/include/fjord'
 	install -m 644 $(HEADERS) '$(D)$(PREFIX)/include/fjord/'
-	install -m 644 $(STATIC) '$(D)$(LIBDIR)/'
-	install -m 755 $(SHARED) '$(D)$(LIBDIR)/'
+	install -m 644 $(STATIC) $(GREEN_A) '$(D)$(LIBDIR)/'
+	install -m 755 $(SHARED) $(GREEN) '$(D)$(LIBDIR)/'
 	ln -sf $(notdir $(SHARED)) '$(D)$(LIBDIR)/$(SONAME)'
 	ln -sf $(SONAME) '$(D)$(LIBDIR)/libfjord.so'
+	ln -sf $(notdir $(GREEN)) '$(D)$(LIBDIR)/$(GREENNAME)'
+	ln -sf $(GREENNAME) '$(D)$(LIBDIR)/libfjord-green.so'
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' fjord.pc.in \
 		>'$(D)$(LIBDIR)/pkgconfig/fjord.pc'
 	$(if $(TOOL),install -D -m 755 $(TOOL) '$(D)$(PREFIX)/bin/fjord')
@@ -284,6 +317,7 @@ install: all ## install the library, its headers, the command, man pages and sam
 
 uninstall: ## remove what install put under PREFIX
 	rm -f $(foreach h,$(HEADERS),'$(D)$(PREFIX)/include/fjord/$(notdir $(h))')
+	rm -f '$(D)$(LIBDIR)/libfjord-green.a' '$(D)$(LIBDIR)/libfjord-green.so' '$(D)$(LIBDIR)/$(GREENNAME)' '$(D)$(LIBDIR)/$(notdir $(GREEN))'
 	rm -f '$(D)$(LIBDIR)/libfjord.a' '$(D)$(LIBDIR)/libfjord.so' '$(D)$(LIBDIR)/$(SONAME)' \
 		'$(D)$(LIBDIR)/$(notdir $(SHARED))' '$(D)$(LIBDIR)/pkgconfig/fjord.pc' '$(D)$(PREFIX)/bin/fjord' '$(D)$(PREFIX)/share/fjord/fjord-gdb.py' \
 		'$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'

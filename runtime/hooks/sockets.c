@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * recv, send and their kin.  All go through two loops, over recvmsg and sendmsg: try without waiting, wait, try again.  A
+ * blocking socket sends all it was given, and with MSG_WAITALL fills what it was given; so do these.
+ */
+#include "runtime/hooks/hooks.h"
+
+#include <string.h>
+
+static bool is_stream(int fd)
+{
+    int type = 0;
+    socklen_t n = sizeof type;
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM;
+}
+
+/* Whether an error is waiting to be told.  After some bytes it is for the next call. */
+static bool has_failed(int fd)
+{
+    struct pollfd p = { .fd = fd };
+
+    return REAL(poll)(&p, 1, 0) != 0 && (p.revents & POLLERR) != 0;
+}
+
+typedef struct {
+    int fd, flags;
+    struct msghdr *m;
+    ssize_t answer;
+} message;
+
+static void receive_there(void *arg)
+{
+    message *job = arg;
+
+    job->answer = REAL(recvmsg)(job->fd, job->m, job->flags);
+}
+
+static void transmit_there(void *arg)
+{
+    message *job = arg;
+
+    job->answer = REAL(sendmsg)(job->fd, job->m, job->flags);
+}
+
+ssize_t fj__green_receive(int fd, struct msghdr *m, int flags, int64_t by)
+{
+    fj__waiting w = { .fd = fd, .events = POLLIN, .by = by };
+    fj__span span = fj__span_of(m->msg_iov, m->msg_iovlen);
+    const struct msghdr given = *m;
+    bool all = (flags & MSG_WAITALL) != 0 && is_stream(fd);
+    ssize_t got = 0, r = 0;
+    int saved = errno;
+
+    /* Bytes that are only looked at stay, so one cannot wait for more of them; this wants a thread. */
+    if (all && (flags & MSG_PEEK) != 0 && !fj__green_nonblocking(fd)) {
+        message job = { .fd = fd, .flags = flags, .m = m };
+
+        return fj__green_offload(receive_there, &job) ? job.answer : -1;
+    }
+    for (;;) {
+        struct msghdr part = given;
+
+        part.msg_iov = fj__span_next(&span, &part.msg_iovlen);
+        r = REAL(recvmsg)(fd, &part, flags | MSG_DONTWAIT);
+        if (r < 0) {
+            if (fj__green_again(&w))
+                continue;
+            break;
+        }
+        m->msg_namelen = part.msg_namelen;
+        m->msg_controllen = part.msg_controllen;
+        m->msg_flags = part.msg_flags;
+        got += r;
+        fj__span_move(&span, (size_t)r);
+        /* Ancillary data ends a read, as in the kernel. */
+        if (!all || r == 0 || span.count == 0 || part.msg_controllen > 0 || has_failed(fd))
+            break;
+    }
+    return fj__green_done(got > 0 ? got : r, saved);
+}
+
+ssize_t fj__green_transmit(int fd, const struct msghdr *m, int flags)
+{
+    fj__waiting w = FJ__WAITING(fd, POLLOUT);
+    fj__span span = fj__span_of(m->msg_iov, m->msg_iovlen);
+    struct msghdr part = *m;
+    ssize_t sent = 0, r = 0;
+    int saved = errno;
+
+    /* Connects and sends in one. */
+    if ((flags & MSG_FASTOPEN) != 0) {
+        message job = { .fd = fd, .flags = flags, .m = &part };
+
+        return fj__green_offload(transmit_there, &job) ? job.answer : -1;
+    }
+    for (;;) {
+        part.msg_iov = fj__span_next(&span, &part.msg_iovlen);
+        /* The kernel raises no SIGPIPE once it can answer a number. */
+        r = REAL(sendmsg)(fd, &part, flags | MSG_DONTWAIT | (sent > 0 ? MSG_NOSIGNAL : 0));
+        if (r < 0) {
+            if (fj__green_again(&w))
+                continue;
+            break;
+        }
+        sent += r;
+        fj__span_move(&span, (size_t)r);
+        if (span.count == 0 || r == 0 || has_failed(fd))
+            break;
+        part.msg_control = NULL;
+        part.msg_controllen = 0;
+    }
+    return fj__green_done(sent > 0 ? sent : r, saved);
+}
+
+ssize_t fj__green_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len)
+{
+    struct iovec iov = { .iov_base = buf, .iov_len = n };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+    ssize_t r = 0;
+
+    if (from != NULL && len != NULL) {
+        m.msg_name = from;
+        m.msg_namelen = *len;
+    }
+    r = fj__green_receive(fd, &m, flags, FJ__NEVER);
+    if (r >= 0 && from != NULL && len != NULL)
+        *len = m.msg_namelen;
+    return r;
+}
+
+static ssize_t green_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to,
+                            socklen_t len)
+{
+    struct iovec iov = { .iov_base = (void *)buf, .iov_len = n };
+    struct msghdr m = {
+        .msg_name = (void *)to, .msg_namelen = to == NULL ? 0 : len, .msg_iov = &iov, .msg_iovlen = 1
+    };
+
+    return fj__green_transmit(fd, &m, flags);
+}
+
+FJ__HOOK ssize_t recv(int fd, void *buf, size_t n, int flags)
+{
+    if (!fj__green(FJ_PATCH_SOCKET) || (flags & FJ__NO_WAIT) != 0)
+        return REAL(recv)(fd, buf, n, flags);
+    return fj__green_recvfrom(fd, buf, n, flags, NULL, NULL);
+}
+
+FJ__HOOK ssize_t recvfrom(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG from, socklen_t *len)
+{
+    if (!fj__green(FJ_PATCH_SOCKET) || (flags & FJ__NO_WAIT) != 0)
+        return REAL(recvfrom)(fd, buf, n, flags, from.__sockaddr__, len);
+    return fj__green_recvfrom(fd, buf, n, flags, from.__sockaddr__, len);
+}
+
+FJ__HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+    if (!fj__green(FJ_PATCH_SOCKET) || (flags & FJ__NO_WAIT) != 0 || m == NULL)
+        return REAL(recvmsg)(fd, m, flags);
+    return fj__green_receive(fd, m, flags, FJ__NEVER);
+}
+
+FJ__HOOK int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *t)
+{
+    int64_t by = FJ__NEVER;
+    unsigned got = 0;
+
+    if (!fj__green(FJ_PATCH_SOCKET) || (flags & FJ__NO_WAIT) != 0 || v == NULL || n == 0 ||
+        (t != NULL && (t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000)))
+        return REAL(recvmmsg)(fd, v, n, flags, t);
+    by = fj__green_in(t);
+    while (got < n) {
+        int how = flags & ~MSG_WAITFORONE;
+        ssize_t r = 0;
+
+        if (got > 0 && (flags & MSG_WAITFORONE) != 0)
+            r = REAL(recvmsg)(fd, &v[got].msg_hdr, how | MSG_DONTWAIT);
+        else
+            r = fj__green_receive(fd, &v[got].msg_hdr, how, by);
+        if (r < 0)
+            break;
+        v[got++].msg_len = (unsigned)r;
+    }
+    return got > 0 ? (int)got : -1;
+}
+
+FJ__HOOK ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+    if (!fj__green(FJ_PATCH_SOCKET) || (flags & MSG_DONTWAIT) != 0)
+        return REAL(send)(fd, buf, n, flags);
+    return green_sendto(fd, buf, n, flags, NULL, 0);
+}
+
+FJ__HOOK ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG to, socklen_t len)
+{
+    if (!fj__green(FJ_PATCH_SOCKET) || (flags & MSG_DONTWAIT) != 0)
+        return REAL(sendto)(fd, buf, n, flags, to.__sockaddr__, len);
+    return green_sendto(fd, buf, n, flags, to.__sockaddr__, len);
+}
+
+FJ__HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    if (!fj__green(FJ_PATCH_SOCKET) || (flags & MSG_DONTWAIT) != 0 || m == NULL)
+        return REAL(sendmsg)(fd, m, flags);
+    return fj__green_transmit(fd, m, flags);
+}
+
+FJ__HOOK int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
+{
+    unsigned sent = 0;
+
+    if (!fj__green(FJ_PATCH_SOCKET) || (flags & MSG_DONTWAIT) != 0 || v == NULL || n == 0)
+        return REAL(sendmmsg)(fd, v, n, flags);
+    while (sent < n) {
+        ssize_t r = fj__green_transmit(fd, &v[sent].msg_hdr, flags);
+
+        if (r < 0)
+            break;
+        v[sent++].msg_len = (unsigned)r;
+    }
+    return sent > 0 ? (int)sent : -1;
+}
