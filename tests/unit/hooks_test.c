@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The hooks, with a toy runtime (tests/hooks): each call blocking, partial, timed out, closed under it, left alone. */
+#include "tests/hooks/rig.h"
+
+#include <stdlib.h>
+
+int main(void)
+{
+    SRunner *r = srunner_create(sockets_suite());
+    int failed = 0;
+
+    srunner_add_suite(r, rw_suite());
+    srunner_run_all(r, CK_ENV);
+    failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
