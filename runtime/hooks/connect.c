@@ -37,11 +37,12 @@ static void connect_there(void *arg)
 }
 
 /* Wait until it is decided.  What connect(2) says when SO_SNDTIMEO passes is EINPROGRESS. */
-static int finish(int fd)
+static int finish(int fd, const struct sockaddr *to, socklen_t n)
 {
     fj__waiting w = FJ__WAITING(fd, POLLOUT);
     int error = 0;
-    socklen_t n = sizeof error;
+    socklen_t size = sizeof error;
+    bool own = false;
 
     do {
         errno = EAGAIN;
@@ -51,12 +52,13 @@ static int finish(int fd)
             return -1;
         }
     } while (!fj__green_ready(fd, POLLOUT));
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         return -1;
-    if (error == 0)
-        return 0;
     errno = error;
-    return -1;
+    if (error != 0)
+        return -1;
+    /* The socket learns of it by being asked again; else that would be the answer to the user's next connect. */
+    return begin(fd, to, n, &own) == 0 || errno == EISCONN ? 0 : -1;
 }
 
 FJ__HOOK int connect(int fd, __CONST_SOCKADDR_ARG to, socklen_t n)
@@ -68,7 +70,7 @@ FJ__HOOK int connect(int fd, __CONST_SOCKADDR_ARG to, socklen_t n)
         return REAL(connect)(fd, to.__sockaddr__, n);
     r = begin(fd, to.__sockaddr__, n, &own);
     if (r != 0 && !own && (errno == EINPROGRESS || errno == EALREADY))
-        r = finish(fd);
+        r = finish(fd, to.__sockaddr__, n);
     /* A local socket whose listener's queue is full: nothing tells when there is room. */
     else if (r != 0 && !own && errno == EAGAIN) {
         job j = { .fd = fd, .to = to.__sockaddr__, .n = n };

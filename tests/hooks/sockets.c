@@ -162,7 +162,9 @@ START_TEST(a_message_of_pieces_is_sent_whole_and_in_order)
 {
     unsigned char *all = rig_pattern();
     rig_drain_args drain = { .want = RIG_MANY };
-    struct iovec iov[] = { { all, 10 }, { all + 10, RIG_MANY / 2 }, { all, 0 }, { all + 10 + RIG_MANY / 2, RIG_MANY / 2 - 10 } };
+    struct iovec iov[] = {
+        { all, 10 }, { all + 10, RIG_MANY / 2 }, { all, 0 }, { all + 10 + RIG_MANY / 2, RIG_MANY / 2 - 10 }
+    };
     struct msghdr m = { .msg_iov = iov, .msg_iovlen = 4 };
 
     rig_pair(SOCK_STREAM);

@@ -83,7 +83,10 @@ static int wait_any(struct pollfd *fds, nfds_t n, int64_t by)
     do {
         int64_t left = by - now();
 
-        r = hooks->native.poll(all, n + 1, by == INT64_MAX ? -1 : left < 0 ? 0 : (int)((left + 999999) / 1000000));
+        r = hooks->native.poll(all, n + 1,
+                               by == INT64_MAX ? -1
+                               : left < 0      ? 0
+                                               : (int)((left + 999999) / 1000000));
     } while (r == 0 && by > now());
     if (r > 0 && all[n].revents != 0)
         return come_back(-1, why_knocked());

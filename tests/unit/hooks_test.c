@@ -10,6 +10,14 @@ int main(void)
     int failed = 0;
 
     srunner_add_suite(r, rw_suite());
+    srunner_add_suite(r, connect_suite());
+    srunner_add_suite(r, close_suite());
+    srunner_add_suite(r, poll_suite());
+    srunner_add_suite(r, sleep_suite());
+    srunner_add_suite(r, dns_suite());
+    srunner_add_suite(r, process_suite());
+    srunner_add_suite(r, fortified_suite());
+    srunner_add_suite(r, state_suite());
     srunner_run_all(r, CK_ENV);
     failed = srunner_ntests_failed(r);
     srunner_free(r);
