@@ -201,9 +201,16 @@ $(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx.cc)))))
 
-# Programs with the hooks in front of libc, linked as a user's are; and a test file as distributions compile everything.
-$(BUILD)/tests/hooks_test $(BUILD)/bench/hooks: $(GREEN) | $(GREEN_LINKS)
-$(BUILD)/tests/hooks_test $(BUILD)/bench/hooks: private LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'
+# Programs with the hooks in front of libc, linked as a user's are.  A sanitizer's library is always the first, and its
+# functions would be in front of the hooks: there the hooks are in the program itself.
+HOOKED_PROGRAMS := $(BUILD)/tests/hooks_test $(BUILD)/bench/hooks
+ifeq ($(SAN),)
+$(HOOKED_PROGRAMS): $(GREEN) | $(GREEN_LINKS)
+$(HOOKED_PROGRAMS): private LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'
+else
+$(HOOKED_PROGRAMS): $(GREEN_A)
+$(HOOKED_PROGRAMS): private LDFLAGS += -Wl,--whole-archive $(GREEN_A) -Wl,--no-whole-archive
+endif
 $(BUILD)/obj/tests/hooks/fortified.o: HOOKFLAGS := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 # One that knows nothing of Fjord, to be run with the hooks preloaded.
 $(BUILD)/tests/hooks_plain: $(BUILD)/obj/tests/hooks/plain.o

@@ -45,11 +45,13 @@ static inline bool fj__green(unsigned group)
     return __builtin_expect(fj__green_on != 0, 0) && fj__green_live(group);
 }
 
-/** A descriptor is about to be closed: wake who waits for it, on whatever thread.  Nothing in a process without Fjord, and
- *  nothing in a child between vfork and exec, which shares our memory but not our descriptors. */
-void fj__green_closing(int fd);
-/** Whether anybody could be waiting for a descriptor that is closed. */
+/** A task is about to wait for descriptors. */
+void fj__green_waits(void);
+/** Whether anybody could be waiting for a descriptor that is closed: not before a task has waited in this process, which a
+ *  child of it is not, nor one between vfork and exec, which shares our memory but not our descriptors. */
 bool fj__green_watching(void);
+/** A descriptor is about to be closed: wake who waits for it, on whatever thread; only if somebody could. */
+void fj__green_closing(int fd);
 
 /** O_NONBLOCK is set on a description for the moment of a call, under this lock, and looked at under it too. */
 void fj__green_lock_flags(void);

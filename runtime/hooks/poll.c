@@ -33,6 +33,7 @@ int fj__green_poll(struct pollfd *fds, nfds_t n, int64_t by)
         return fj__green_rt()->sleep_until(by);
     if (n == 1 && fds->fd >= 0 && fds->events != 0 && (fds->events & ~(POLLIN | POLLOUT)) == 0)
         return poll_one(fds, by);
+    fj__green_waits();
     r = fj__green_rt()->wait_fds(fds, n, by);
     /* One was closed; poll(2) itself says which. */
     if (r < 0 && errno == EBADF) {

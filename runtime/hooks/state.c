@@ -9,7 +9,9 @@ FJ__THREAD int fj__green_on;
 
 static unsigned groups;
 static const fj__green_runtime *runtime;
-static pid_t process; /* ours, which a child between vfork and exec is not */
+/* The process in which tasks wait; 0: none have yet.  A child has copies of them that wait for nothing, and between vfork
+ * and exec it even has those of its parent. */
+static pid_t process;
 static pthread_mutex_t flags_lock = PTHREAD_MUTEX_INITIALIZER;
 static fj__green_hooks_table table;
 
@@ -23,9 +25,17 @@ bool fj__green_live(unsigned group)
     return (__atomic_load_n(&groups, __ATOMIC_RELAXED) & group) != 0 && fj__green_rt() != NULL;
 }
 
+void fj__green_waits(void)
+{
+    if (__atomic_load_n(&process, __ATOMIC_RELAXED) == 0)
+        __atomic_store_n(&process, getpid(), __ATOMIC_RELAXED);
+}
+
 bool fj__green_watching(void)
 {
-    return fj__green_live(FJ_PATCH_ALL) && getpid() == __atomic_load_n(&process, __ATOMIC_RELAXED);
+    pid_t where = __atomic_load_n(&process, __ATOMIC_RELAXED);
+
+    return where != 0 && fj__green_rt() != NULL && where == getpid();
 }
 
 void fj__green_closing(int fd)
@@ -49,7 +59,7 @@ static void in_child(void)
 {
     fj__green_unlock_flags();
     fj__green_on = 0;
-    __atomic_store_n(&process, getpid(), __ATOMIC_RELAXED);
+    __atomic_store_n(&process, 0, __ATOMIC_RELAXED);
 }
 
 static void take_runtime(const fj__green_runtime *half)
@@ -60,7 +70,6 @@ static void take_runtime(const fj__green_runtime *half)
         return;
     if (!watching_forks)
         watching_forks = pthread_atfork(fj__green_lock_flags, fj__green_unlock_flags, in_child) == 0;
-    __atomic_store_n(&process, getpid(), __ATOMIC_RELAXED);
     __atomic_store_n(&runtime, half, __ATOMIC_RELEASE);
 }
 

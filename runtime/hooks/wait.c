@@ -65,6 +65,7 @@ static int64_t timeout_of(int fd, short events)
 int fj__green_wait(int fd, short events, int64_t by)
 {
     run = 0;
+    fj__green_waits();
     return fj__green_rt()->wait_fd(fd, events, by);
 }
 

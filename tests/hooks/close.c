@@ -85,8 +85,8 @@ static void forks_and_writes(void *unused)
         char c = 0;
 
         if (*fj__green_hooks()->on() != 0 || read(rig_ends[0], &c, 1) != 1)
-            _exit(1);
-        _exit(close(rig_ends[0]) == 0 ? 0 : 2);
+            rig_leave(1);
+        rig_leave(close(rig_ends[0]) == 0 ? 0 : 2);
     }
     rig_write_a(&rig_ends[1]);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -105,6 +105,31 @@ START_TEST(the_child_of_a_green_task_calls_libc)
 }
 END_TEST
 
+static void forked(void *unused)
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    (void)unused;
+    if (pid == 0) {
+        close(rig_ends[0]);
+        rig_leave(0);
+    }
+    ck_assert_int_gt(pid, 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    rig_write_a(&rig_ends[1]);
+}
+
+START_TEST(what_a_child_closes_is_still_open_here)
+{
+    char c = 0;
+
+    rig_pair(SOCK_STREAM);
+    toy_when_suspended(1, forked, NULL);
+    ck_assert_int_eq(recv(rig_ends[0], &c, 1, 0), 1);
+}
+END_TEST
+
 static void vforked(void *unused)
 {
     int status = 0;
@@ -113,7 +138,7 @@ static void vforked(void *unused)
     (void)unused;
     if (pid == 0) {
         close(rig_ends[0]);
-        _exit(0);
+        rig_leave(0);
     }
     ck_assert_int_gt(pid, 0);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -141,6 +166,7 @@ Suite *close_suite(void)
     tcase_add_test(c, so_does_dup3);
     tcase_add_test(c, a_range_that_is_closed_wakes_who_waits_for_one_of_it);
     tcase_add_test(c, the_child_of_a_green_task_calls_libc);
+    tcase_add_test(c, what_a_child_closes_is_still_open_here);
     tcase_add_test(c, what_a_vforked_child_closes_is_still_open_here);
     suite_add_tcase(s, c);
     return s;

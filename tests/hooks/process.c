@@ -19,7 +19,7 @@ static pid_t child(void)
 
     ck_assert_int_ge(pid, 0);
     if (pid == 0)
-        _exit(read(rig_ends[0], &c, 1) == 1 ? 3 : 4);
+        rig_leave(read(rig_ends[0], &c, 1) == 1 ? 3 : 4);
     return pid;
 }
 
@@ -155,8 +155,8 @@ static pid_t locked_by_child(int fd, int ready)
 
     ck_assert_int_ge(pid, 0);
     if (pid == 0)
-        _exit(fcntl(fd, F_SETLK, &l) == 0 && write(ready, "r", 1) == 1 && read(rig_ends[0], &c, 1) == 1 ? 0
-                                                                                                        : 1);
+        rig_leave(
+            fcntl(fd, F_SETLK, &l) == 0 && write(ready, "r", 1) == 1 && read(rig_ends[0], &c, 1) == 1 ? 0 : 1);
     return pid;
 }
 

@@ -31,6 +31,9 @@ void rig_drain(void *args);
 #define RIG_MANY ((size_t)3 << 20)
 unsigned char *rig_pattern(void);
 
+/** End a child at once: what a sanitizer does at _exit() is for processes with all their threads. */
+void rig_leave(int status);
+
 /** Whether a description is blocking, as another process sees it; asserts. */
 void rig_assert_blocking(int fd);
 
