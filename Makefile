@@ -77,7 +77,8 @@ BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 CONFORM   := $(filter-out %_test.c,$(wildcard tests/conformance/*.c))
-HOOKED    := $(filter-out tests/hooks/plain.c,$(wildcard tests/hooks/*.c))
+ALONE     := tests/hooks/plain.c tests/hooks/zeros.c
+HOOKED    := $(filter-out $(ALONE),$(wildcard tests/hooks/*.c))
 PEER_SRC  := $(wildcard tests/interop/*.c tests/fuzz/*_echo.c)
 GDB_SRC   := $(wildcard tests/gdb/*.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
@@ -99,7 +100,7 @@ PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p)))
 GDB       := $(patsubst tests/%.c,$(BUILD)/%,$(GDB_SRC))
 MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) tests/hooks/plain.c $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -217,6 +218,11 @@ $(BUILD)/tests/hooks_plain: $(BUILD)/obj/tests/hooks/plain.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) $^ -o $@
+$(BUILD)/obj/tests/hooks/zeros.o: HOOKFLAGS := -fno-builtin -fvisibility=default
+$(BUILD)/tests/hooks_zeros.so: $(BUILD)/obj/tests/hooks/zeros.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(ALLLDFLAGS) $^ -o $@
 
 # What is the machine's own of fibres, for another machine: static, and with no library but libc (of jansson only the
 # header is read, which is the same everywhere).
@@ -276,7 +282,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(BUILD)/tests/hooks_plain $(PEERS) $(GDB) $(MODULES) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GDB) $(MODULES) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address
