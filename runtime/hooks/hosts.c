@@ -97,7 +97,7 @@ static void make_key(void)
     have_key = pthread_key_create(&key, free) == 0;
 }
 
-static struct hostent *ask_alone(query *q)
+static struct hostent *ask_alone(query q)
 {
     own_answer *mine = NULL;
     struct hostent *found = NULL;
@@ -110,13 +110,13 @@ static struct hostent *ask_alone(query *q)
         mine = malloc(sizeof *mine + room);
         if (mine == NULL || !have_key)
             goto out;
-        q->host = &mine->host;
-        q->buf = mine->bytes;
-        q->room = room;
-        q->ret = &found;
-        q->ret_error = &error;
+        q.host = &mine->host;
+        q.buf = mine->bytes;
+        q.room = room;
+        q.ret = &found;
+        q.ret_error = &error;
         room *= 2;
-    } while (ask_there(q) == ERANGE);
+    } while (ask_there(&q) == ERANGE);
     if (found == NULL)
         goto out;
     free(pthread_getspecific(key));
@@ -135,19 +135,19 @@ FJ__HOOK struct hostent *gethostbyname(const char *name)
 {
     query q = { .what = name };
 
-    return fj__green(FJ_PATCH_DNS) ? ask_alone(&q) : REAL(gethostbyname)(name);
+    return fj__green(FJ_PATCH_DNS) ? ask_alone(q) : REAL(gethostbyname)(name);
 }
 
 FJ__HOOK struct hostent *gethostbyname2(const char *name, int af)
 {
     query q = { .what = name, .af = af };
 
-    return fj__green(FJ_PATCH_DNS) && af != AF_UNSPEC ? ask_alone(&q) : REAL(gethostbyname2)(name, af);
+    return fj__green(FJ_PATCH_DNS) && af != AF_UNSPEC ? ask_alone(q) : REAL(gethostbyname2)(name, af);
 }
 
 FJ__HOOK struct hostent *gethostbyaddr(const void *address, socklen_t n, int af)
 {
     query q = { .what = address, .n = n, .af = af };
 
-    return fj__green(FJ_PATCH_DNS) && n > 0 ? ask_alone(&q) : REAL(gethostbyaddr)(address, n, af);
+    return fj__green(FJ_PATCH_DNS) && n > 0 ? ask_alone(q) : REAL(gethostbyaddr)(address, n, af);
 }

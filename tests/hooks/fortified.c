@@ -8,6 +8,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __clang__ /* older ones make nothing of libc's fortified headers */
+ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);
+ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags);
+ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, struct sockaddr *from,
+                       socklen_t *len);
+int __poll_chk(struct pollfd *fds, nfds_t n, int ms, size_t room);
+int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *t, const sigset_t *mask, size_t room);
+int __open_2(const char *path, int flags);
+int __openat_2(int at, const char *path, int flags);
+#define read(fd, buf, n) __read_chk(fd, buf, n, sizeof(buf))
+#define recv(fd, buf, n, flags) __recv_chk(fd, buf, n, sizeof(buf), flags)
+#define recvfrom(fd, buf, n, flags, from, len) __recvfrom_chk(fd, buf, n, sizeof(buf), flags, from, len)
+#define poll(fds, n, ms) __poll_chk(fds, n, ms, sizeof(fds))
+#define ppoll(fds, n, t, mask) __ppoll_chk(fds, n, t, mask, sizeof(fds))
+#define open(path, flags) __open_2(path, flags)
+#define openat(at, path, flags) __openat_2(at, path, flags)
+#endif
+
 static volatile size_t one = 1, too_many = 5;
 
 START_TEST(fortified_calls_suspend_like_the_others)
