@@ -165,6 +165,7 @@ FJ__HOOK int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct t
 {
     int64_t by = FJ__NEVER;
     unsigned got = 0;
+    int saved = errno;
 
     if (!fj__green(FJ_PATCH_SOCKET) || (flags & FJ__NO_WAIT) != 0 || v == NULL || n == 0 ||
         (t != NULL && (t->tv_sec < 0 || t->tv_nsec < 0 || t->tv_nsec >= 1000000000)))
@@ -182,7 +183,10 @@ FJ__HOOK int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct t
             break;
         v[got++].msg_len = (unsigned)r;
     }
-    return got > 0 ? (int)got : -1;
+    if (got == 0)
+        return -1;
+    errno = saved;
+    return (int)got;
 }
 
 FJ__HOOK ssize_t send(int fd, const void *buf, size_t n, int flags)
@@ -209,6 +213,7 @@ FJ__HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 FJ__HOOK int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 {
     unsigned sent = 0;
+    int saved = errno;
 
     if (!fj__green(FJ_PATCH_SOCKET) || (flags & MSG_DONTWAIT) != 0 || v == NULL || n == 0)
         return REAL(sendmmsg)(fd, v, n, flags);
@@ -219,5 +224,8 @@ FJ__HOOK int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
             break;
         v[sent++].msg_len = (unsigned)r;
     }
-    return sent > 0 ? (int)sent : -1;
+    if (sent == 0)
+        return -1;
+    errno = saved;
+    return (int)sent;
 }
