@@ -43,6 +43,14 @@ static void transmit_there(void *arg)
     job->answer = REAL(sendmsg)(job->fd, job->m, job->flags);
 }
 
+static ssize_t transmit_on_thread(int fd, const struct msghdr *m, int flags)
+{
+    struct msghdr whole = *m;
+    message job = { .fd = fd, .flags = flags, .m = &whole };
+
+    return fj__green_offload(transmit_there, &job) ? job.answer : -1;
+}
+
 ssize_t fj__green_receive(int fd, struct msghdr *m, int flags, int64_t by)
 {
     fj__waiting w = { .fd = fd, .events = POLLIN, .by = by };
@@ -86,20 +94,21 @@ ssize_t fj__green_transmit(int fd, const struct msghdr *m, int flags)
     fj__span span = fj__span_of(m->msg_iov, m->msg_iovlen);
     struct msghdr part = *m;
     ssize_t sent = 0, r = 0;
+    bool woken = false;
     int saved = errno;
 
-    /* Connects and sends in one. */
-    if ((flags & MSG_FASTOPEN) != 0) {
-        message job = { .fd = fd, .flags = flags, .m = &part };
-
-        return fj__green_offload(transmit_there, &job) ? job.answer : -1;
-    }
+    if ((flags & MSG_FASTOPEN) != 0) /* connects and sends in one */
+        return transmit_on_thread(fd, m, flags);
     for (;;) {
         part.msg_iov = fj__span_next(&span, &part.msg_iovlen);
         /* The kernel raises no SIGPIPE once it can answer a number. */
         r = REAL(sendmsg)(fd, &part, flags | MSG_DONTWAIT | (sent > 0 ? MSG_NOSIGNAL : 0));
         if (r < 0) {
-            if (fj__green_again(&w))
+            /* A local socket is ready although the one that it writes to by name takes nothing: that has no descriptor. */
+            if (woken && m->msg_name != NULL && sent == 0 && errno == EAGAIN)
+                return transmit_on_thread(fd, m, flags);
+            woken = fj__green_again(&w);
+            if (woken)
                 continue;
             break;
         }

@@ -84,7 +84,8 @@ typedef struct {
     size_t size;
     const char *version; /* FJ_VERSION of the hook library */
     fj__native_calls native;
-    /** Take the runtime's half; before it every hook passes through.  @param runtime lends, for ever */
+    /** Take the runtime's half, unless it is of another ABI; before it every hook passes through.
+     *  @param runtime lends, for ever; NULL takes it away */
     void (*connect)(const fj__green_runtime *runtime);
     /** This thread's switch: not 0 while a green task runs on it.  Lends, for the thread's life. */
     int *(*on)(void);

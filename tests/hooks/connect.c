@@ -97,6 +97,18 @@ START_TEST(connect_reaches_a_listener_and_tells_of_one_that_is_not_there)
 }
 END_TEST
 
+START_TEST(a_send_that_connects_is_done_on_a_thread)
+{
+    ssize_t r = 0;
+
+    rig_ends[0] = rig_listen(4, &to, &to_n);
+    rig_ends[1] = tcp();
+    r = sendto(rig_ends[1], "x", 1, MSG_FASTOPEN, &to, to_n);
+    ck_assert(r == 1 || errno == EOPNOTSUPP); /* a machine may have it switched off */
+    ck_assert_uint_eq(toy_asked().offloads, 1);
+}
+END_TEST
+
 /* A listener that answers nobody any more: its queue is full.  What fills it is kept in @p fds. */
 static void fill_queue(int fds[2])
 {
@@ -185,6 +197,7 @@ Suite *connect_suite(void)
     tcase_add_test(c, a_non_blocking_listener_is_left_alone_and_a_timeout_is_kept);
     tcase_add_test(c, what_does_not_listen_cannot_accept);
     tcase_add_test(c, connect_reaches_a_listener_and_tells_of_one_that_is_not_there);
+    tcase_add_test(c, a_send_that_connects_is_done_on_a_thread);
     tcase_add_test(c, a_connect_that_takes_long_suspends_and_ends_at_its_timeout_or_cancellation);
     tcase_add_test(c, a_non_blocking_connect_is_left_alone);
     tcase_add_test(c, a_local_connect_to_a_full_queue_waits_on_a_thread);

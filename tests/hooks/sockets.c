@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static void set_timeout(int fd, int which, long us)
@@ -302,6 +303,31 @@ START_TEST(a_datagram_comes_with_its_senders_address_and_may_be_empty)
 }
 END_TEST
 
+static void read_one(void *fd)
+{
+    char buf[8];
+
+    ck_assert_int_eq(recv(*(int *)fd, buf, sizeof buf, 0), 2);
+}
+
+START_TEST(a_datagram_to_a_local_name_that_takes_no_more_waits_on_a_thread)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    const struct sockaddr *to = (struct sockaddr *)&un;
+
+    snprintf(un.sun_path + 1, sizeof un.sun_path - 1, "fjord-hooks-d%d", (int)getpid());
+    rig_ends[0] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    rig_ends[1] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(rig_ends[0], to, sizeof un), 0);
+    while (sendto(rig_ends[1], "hi", 2, MSG_DONTWAIT, to, sizeof un) == 2)
+        ;
+    ck_assert_int_eq(errno, EAGAIN);
+    toy_when_suspended(2, read_one, &rig_ends[0]);
+    ck_assert_int_eq(sendto(rig_ends[1], "hi", 2, 0, to, sizeof un), 2);
+    ck_assert_uint_eq(toy_asked().offloads, 1);
+}
+END_TEST
+
 START_TEST(several_messages_in_one_call)
 {
     char buf[3][4];
@@ -375,6 +401,7 @@ Suite *sockets_suite(void)
     tcase_add_test(c, a_cancelled_wait_answers_ecanceled);
     tcase_add_test(c, descriptors_arrive_and_end_a_read_of_all);
     tcase_add_test(c, a_datagram_comes_with_its_senders_address_and_may_be_empty);
+    tcase_add_test(c, a_datagram_to_a_local_name_that_takes_no_more_waits_on_a_thread);
     tcase_add_test(c, several_messages_in_one_call);
     tcase_add_test(c, each_thirty_second_success_without_a_wait_lets_others_run);
     tcase_add_test(c, errors_are_told_as_they_are);
