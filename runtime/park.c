@@ -8,6 +8,7 @@
 #include "runtime/task_impl.h"
 
 #include "base/alloc.h"
+#include "runtime/green.h"
 
 #include <execinfo.h>
 #include <sched.h>
@@ -28,11 +29,16 @@ __attribute__((noinline)) fj_task *fj_task_current(void)
 bool fj__task_resume(fj_task *task)
 {
     fj_task *before = current;
+    int *hooks = task->green ? fj__green_switch() : NULL; /* off before and after: no loop runs in a task */
 
     current = task;
     task->state = FJ__TASK_RUNNING;
     task->turns++;
+    if (hooks != NULL)
+        *hooks = 1;
     bool more = fj__fibre_resume(&task->fibre);
+    if (hooks != NULL)
+        *hooks = 0;
     current = before;
     return more;
 }

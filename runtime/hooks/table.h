@@ -6,8 +6,11 @@
  * fj__green_hooks() by dlsym, and hands its half over; docs/internals/green.md has the whole.
  *
  * All times are deadlines on CLOCK_MONOTONIC in nanoseconds, INT64_MAX for never.  Functions that answer an int answer
- * as libc does: -1 and errno, which is ECANCELED when the task is to end.
+ * as libc does: -1 and errno, which is ECANCELED when the task is to end, ETIMEDOUT when an fj_timeout around the call ran
+ * out, EDEADLK where the task must not wait (an atomic section).
  */
+#include "base/native.h" /* fj__native_calls: libc's own, as found behind the hooks */
+
 #include <fjord/green.h>
 #include <poll.h>
 #include <pthread.h>
@@ -44,7 +47,7 @@ typedef struct {
     /** The running green task: what owns locks. */
     void *(*self)(void);
     /** Suspend on @p address, unless @p still(arg) says false under the lock of the address's queue.
-     *  @return 0 when unparked, or at once; ETIMEDOUT; ECANCELED */
+     *  @return 0 when unparked, or at once; ETIMEDOUT; ECANCELED; EDEADLK (no -1: the error itself) */
     int (*park)(const volatile void *address, bool (*still)(void *arg), void *arg, int64_t by,
                 const char *what);
     /** Wake up to @p n that are parked on @p address, in order.  @return how many   @thread any */
@@ -52,31 +55,6 @@ typedef struct {
     /** Whether anybody is parked on @p address; cheap.  @thread any */
     bool (*parked)(const volatile void *address);
 } fj__green_runtime;
-
-/** libc's own functions, as found behind the hooks.  libfjord calls through these, never through the hooks. */
-#define FJ__NATIVE_CALLS(X)                                                                             \
-    X(ssize_t, read, (int fd, void *buf, size_t n))                                                     \
-    X(ssize_t, write, (int fd, const void *buf, size_t n))                                              \
-    X(ssize_t, recv, (int fd, void *buf, size_t n, int flags))                                          \
-    X(ssize_t, send, (int fd, const void *buf, size_t n, int flags))                                    \
-    X(int, connect, (int fd, const struct sockaddr *to, socklen_t n))                                   \
-    X(int, poll, (struct pollfd * fds, nfds_t n, int ms))                                               \
-    X(int, close, (int fd))                                                                             \
-    X(int, nanosleep, (const struct timespec *t, struct timespec *left))                                \
-    X(int, pthread_mutex_lock, (pthread_mutex_t * m))                                                   \
-    X(int, pthread_mutex_trylock, (pthread_mutex_t * m))                                                \
-    X(int, pthread_mutex_unlock, (pthread_mutex_t * m))                                                 \
-    X(int, pthread_cond_wait, (pthread_cond_t * c, pthread_mutex_t * m))                                \
-    X(int, pthread_cond_timedwait, (pthread_cond_t * c, pthread_mutex_t * m, const struct timespec *t)) \
-    X(int, pthread_cond_signal, (pthread_cond_t * c))                                                   \
-    X(int, pthread_cond_broadcast, (pthread_cond_t * c))                                                \
-    X(int, pthread_join, (pthread_t t, void **ret))
-
-typedef struct {
-#define X(type, name, args) type(*name) args;
-    FJ__NATIVE_CALLS(X)
-#undef X
-} fj__native_calls;
 
 /** What the hook library offers. */
 typedef struct {

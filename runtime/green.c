@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finds libfjord-green, and the two exchange their halves; docs/internals/green.md has the whole. */
+#include "runtime/green.h"
+
+#include "base/alloc.h"
+#include "runtime/hooks/table.h"
+#include "runtime/loop_wait.h"
+#include "runtime/parking.h"
+#include "runtime/task_impl.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <string.h>
+
+/* Each with a function whose hook stands for all of its group. */
+static const struct {
+    unsigned group;
+    const char *name, *function;
+} groups[] = {
+    { FJ_PATCH_SOCKET, "socket", "recv" },  { FJ_PATCH_TIME, "time", "nanosleep" },
+    { FJ_PATCH_DNS, "dns", "getaddrinfo" }, { FJ_PATCH_PROCESS, "process", "waitpid" },
+    { FJ_PATCH_SELECT, "select", "poll" },  { FJ_PATCH_MUTEX, "mutex", "pthread_mutex_lock" },
+};
+
+/* ---- what the hooks ask for ---------------------------------------------------------------------- */
+
+static fj_deadline at(int64_t ns)
+{
+    return (fj_deadline){ .ns = ns };
+}
+
+static int wait_fd(int fd, short events, int64_t by)
+{
+    return fj__wait_fd(fd, events, at(by));
+}
+
+static int wait_fds(struct pollfd *fds, nfds_t n, int64_t by)
+{
+    return fj__wait_fds(fds, n, at(by));
+}
+
+static int sleep_until(int64_t by)
+{
+    int error = fj__wait_errno(fj_sleep(at(by)));
+
+    if (error == 0)
+        return 0;
+    errno = error;
+    return -1;
+}
+
+struct job {
+    void (*fn)(void *arg);
+    void *arg;
+    int error;
+    bool ran;
+};
+
+static fj_code run_job(void *user, json_t **ret, fj_error **err)
+{
+    struct job *job = user;
+
+    (void)ret, (void)err;
+    job->fn(job->arg);
+    job->error = errno;
+    job->ran = true;
+    return FJ_OK;
+}
+
+static int offload(void (*fn)(void *arg), void *arg)
+{
+    struct job job = { .fn = fn, .arg = arg };
+    fj_future *future = NULL;
+
+    if (fj__task_atomic(fj_task_current())) { /* here nothing may suspend: then it blocks */
+        fn(arg);
+        return 0;
+    }
+    if (fj_run_in_executor(run_job, &job, NULL, &future, NULL) != FJ_OK) {
+        errno = EAGAIN;
+        return -1;
+    }
+    fj_shield_begin(); /* the job is on this stack: nothing ends the wait but its end */
+    while (!fj_future_done(future))
+        (void)fj__future_until(future, fj_never(), "thread");
+    fj_shield_end();
+    fj_future_unref(future);
+    errno = job.ran ? job.error : EAGAIN;
+    return job.ran ? 0 : -1;
+}
+
+static void closing(int fd)
+{
+    int saved = errno;
+
+    fj__wait_closing(fd);
+    errno = saved;
+}
+
+/* Not a wait: a cancellation is for the next one to tell. */
+static void breathe(void)
+{
+    if (fj__task_atomic(fj_task_current()))
+        return;
+    fj_shield_begin();
+    (void)fj__task_yield();
+    fj_shield_end();
+}
+
+static void *self(void)
+{
+    return fj_task_current();
+}
+
+static int park(const volatile void *address, bool (*still)(void *arg), void *arg, int64_t by, const char *what)
+{
+    return fj__wait_errno(fj__parking_wait(address, still, arg, at(by), what));
+}
+
+static const fj__green_runtime runtime_half = {
+    .abi = FJ__GREEN_ABI,
+    .size = sizeof(fj__green_runtime),
+    .wait_fd = wait_fd,
+    .wait_fds = wait_fds,
+    .sleep_until = sleep_until,
+    .offload = offload,
+    .closing = closing,
+    .breathe = breathe,
+    .self = self,
+    .park = park,
+    .unpark = fj__parking_wake,
+    .parked = fj__parking_any,
+};
+
+/* ---- finding them -------------------------------------------------------------------------------- */
+
+typedef const fj__green_hooks_table *(*find_fn)(void);
+
+/* Set by whoever links libfjord-green.a into a program that exports nothing. */
+extern __attribute__((weak)) const fj__green_hooks_table *fj__green_hooks(void);
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static const fj__green_hooks_table *table; /* NULL: not there, or of no use */
+static bool of_another_version;
+static pthread_mutex_t patching = PTHREAD_MUTEX_INITIALIZER;
+
+static void connect_once(void)
+{
+    find_fn find = fj__green_hooks;
+
+    if (find == NULL) {
+        void *symbol = dlsym(RTLD_DEFAULT, FJ__GREEN_SYMBOL);
+        memcpy(&find, &symbol, sizeof find); /* C has no cast from a data pointer to a function */
+    }
+    const fj__green_hooks_table *found = find != NULL ? find() : NULL;
+    if (found == NULL)
+        return;
+    of_another_version = found->abi != FJ__GREEN_ABI || found->size < sizeof *found;
+    if (of_another_version)
+        return;
+    fj__native = found->native;
+    found->connect(&runtime_half);
+    table = found;
+}
+
+static const fj__green_hooks_table *hooks(void)
+{
+    (void)pthread_once(&once, connect_once);
+    return table;
+}
+
+/* Before there are other threads: what fj__native holds changes now or never. */
+static __attribute__((constructor)) void at_start(void)
+{
+    (void)hooks();
+}
+
+int *fj__green_switch(void)
+{
+    const fj__green_hooks_table *t = hooks();
+
+    return t != NULL ? t->on() : NULL;
+}
+
+/* ---- what users call ------------------------------------------------------------------------------ */
+
+unsigned fj__green_group(const char *name)
+{
+    for (size_t i = 0; i < fj__countof(groups); i++) {
+        if (strcmp(groups[i].name, name) == 0)
+            return groups[i].group;
+    }
+    return 0;
+}
+
+char *fj__green_names(unsigned what)
+{
+    char *text = fj__strdup("");
+
+    for (size_t i = 0; text != NULL && i < fj__countof(groups); i++) {
+        if ((what & groups[i].group) == 0)
+            continue;
+        char *more = fj__format("%s%s%s", text, text[0] != '\0' ? ", " : "", groups[i].name);
+        fj__free(text);
+        text = more;
+    }
+    return text;
+}
+
+fj_code fj__green_check(unsigned what, fj_error **err)
+{
+    const fj__green_hooks_table *t = hooks();
+
+    if (of_another_version)
+        return fj_fail(err, FJ_UNSUPPORTED,
+                       "the libfjord-green of this process was made for another version of libfjord");
+    if (t == NULL)
+        return fj_fail(
+            err, FJ_UNSUPPORTED,
+            "libfjord-green is not in this process: link the program with -lfjord-green, before other "
+            "libraries, or start it with LD_PRELOAD=libfjord-green.so (dlopen comes too late)");
+    for (size_t i = 0; i < fj__countof(groups); i++) {
+        if ((what & groups[i].group) != 0 && !t->is_hooked(groups[i].function))
+            return fj_fail(
+                err, FJ_UNSUPPORTED,
+                "%s() of the group \"%s\" is not libfjord-green's: another library comes before it, or it has "
+                "no such hook; link -lfjord-green before other libraries, or start the program with "
+                "LD_PRELOAD=libfjord-green.so",
+                groups[i].function, groups[i].name);
+    }
+    return FJ_OK;
+}
+
+fj_code fj_green_patch(unsigned what, fj_error **err)
+{
+    if ((what & ~(unsigned)FJ_PATCH_ALL) != 0)
+        return fj_fail(err, FJ_BAD_VALUE, "groups of hooks: %#x is not of FJ_PATCH_ALL", what);
+    fj_code code = fj__green_check(what, err);
+    if (code != FJ_OK)
+        return code;
+    (void)fj__native.pthread_mutex_lock(&patching);
+    table->patch(table->patched() | what);
+    (void)fj__native.pthread_mutex_unlock(&patching);
+    return FJ_OK;
+}
+
+bool fj_is_patched(unsigned what)
+{
+    const fj__green_hooks_table *t = hooks();
+
+    return t != NULL && (t->patched() & what) == what && fj__green_check(what, NULL) == FJ_OK;
+}
+
+bool fj_green_here(void)
+{
+    const fj_task *task = fj_task_current();
+    const int *on = task != NULL && task->green ? fj__green_switch() : NULL;
+
+    return on != NULL && *on != 0 && table->patched() != 0;
+}
