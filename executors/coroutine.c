@@ -10,6 +10,7 @@
 
 static void shape(fj_flavour flavour, fj_task_opts *opts)
 {
+    opts->green = flavour == FJ_GREEN;
     opts->stack = flavour == FJ_CORO ? FJ__STACK_CORO : FJ__STACK_DEFAULT;
 }
 

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "executors/blocking.h"
 #include "executors/coroutine.h"
+#include "executors/green.h"
 #include "executors/threading.h"
 
 #include <dlfcn.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 
 static const fj_executor_ops *const builtin[] = { &fj__executor_blocking, &fj__executor_threading,
-                                                  &fj__executor_coroutine };
+                                                  &fj__executor_green, &fj__executor_coroutine };
 
 struct loaded {
     struct loaded *next;

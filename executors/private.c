@@ -66,10 +66,12 @@ static fj_code run_on_loop(struct call *c, fj_error **err)
 {
     fj_task_opts opts = FJ_TASK_OPTS_INIT;
     fj_task *task = NULL;
+    fj_flavour flavour = fj_request_chosen(c->req)->flavour;
     fj_code code = loop_of_thread(&opts.loop, err);
 
     opts.name = fj_request_chosen(c->req)->name;
-    opts.stack = FJ__STACK_CORO;
+    opts.green = flavour == FJ_GREEN;
+    opts.stack = flavour == FJ_CORO ? FJ__STACK_CORO : FJ__STACK_DEFAULT;
     if (code == FJ_OK)
         code = fj_task_spawn(run, c, &opts, &task, err);
     /* Turned, not run: whatever it does to its loop, it uses what is on this stack until it has ended. */
@@ -88,7 +90,7 @@ fj_code fj__invoke_by_flavour(fj_invoke_fn invoke, void *user, fj_request *req, 
 {
     struct call c = { .invoke = invoke, .user = user, .req = req, .args = args, .code = FJ_OK };
 
-    if (fj_request_chosen(req)->flavour != FJ_CORO)
+    if (fj_request_chosen(req)->flavour == FJ_PLAIN)
         return invoke(user, req, args, ret, err);
     fj_code code = run_on_loop(&c, err);
     if (code != FJ_OK)

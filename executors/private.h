@@ -2,8 +2,8 @@
 #ifndef FJORD_EXECUTORS_PRIVATE_H
 #define FJORD_EXECUTORS_PRIVATE_H
 /*
- * Explicit methods under executors that have no loop: each runs to its end in a task on a loop of its thread's own, made on
- * first use and freed with the thread.  Such a loop has no connections.  As with asyncio.run() the loop's run is the method's:
+ * Explicit and green methods under executors that have no loop: each runs to its end in a task on a loop of its thread's own, made
+ * on first use and freed with the thread.  Such a loop has no connections.  As with asyncio.run() the loop's run is the method's:
  * tasks that it spawned and did not wait for are cancelled when it returns, and run to their end before its answer goes out.
  */
 #include <fjord/dispatcher.h>

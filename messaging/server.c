@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "dispatcher/request.h"
 #include "executors/lifecycle.h"
+#include "executors/patch.h"
 #include "internal.h"
 #include "runtime/loop.h"
 #include "runtime/sync.h"
@@ -117,7 +118,7 @@ static const fj_listener_ops gate_ops = {
 
 static bool emulated(const fj_server *s, fj_flavour flavour)
 {
-    return (flavour == FJ_GREEN && (s->kind->caps & FJ_EXECUTOR_GREEN) == 0) ||
+    return (flavour == FJ_GREEN && ((s->kind->caps & FJ_EXECUTOR_GREEN) == 0 || !fj__patch_is_live())) ||
            (flavour == FJ_CORO && (s->kind->caps & FJ_EXECUTOR_CORO) == 0);
 }
 
@@ -171,6 +172,21 @@ static fj_code choose_loop(fj_server *s, fj_error **err)
     return FJ_OK;
 }
 
+/* Green methods want their hooks under every executor; where there is no loop to be blocked they can do without. */
+static fj_code patch(const fj_server *s, fj_error **err)
+{
+    const fj_endpoint *endpoint;
+    const fj_method *method;
+
+    if ((s->kind->caps & FJ_EXECUTOR_GREEN) != 0)
+        return FJ_OK; /* it sees to that itself */
+    for (size_t i = 0; fj_dispatcher_method(s->dispatcher, i, &endpoint, &method); i++) {
+        if (method->flavour == FJ_GREEN)
+            return fj__patch(s->transport->conf, (s->kind->caps & FJ_EXECUTOR_LOOP) != 0, err);
+    }
+    return FJ_OK;
+}
+
 static fj_code bring_up(fj_server *s, fj_error **err)
 {
     fj_driver *d = s->transport->driver;
@@ -182,6 +198,8 @@ static fj_code bring_up(fj_server *s, fj_error **err)
     l.ack_done = s->ack_done;
     fj_code code = choose_loop(s, err);
     x.loop = l.loop = s->loop;
+    if (code == FJ_OK)
+        code = patch(s, err);
     if (code == FJ_OK)
         code = s->kind->create(s->transport->conf, &x, &s->executor, err);
     if (code == FJ_OK)

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The green executor: each method runs in a task of its own, in which blocking calls of libc switch by themselves, so that it may
+ * call libraries that know nothing of loops.  Explicit methods have that off: only their awaits suspend them.
+ */
+#include "green.h"
+
+#include "executors/patch.h"
+#include "executors/tasks.h"
+#include "runtime/stack.h"
+
+static void shape(fj_flavour flavour, fj_task_opts *opts)
+{
+    opts->green = flavour != FJ_CORO;
+    opts->stack = flavour == FJ_CORO ? FJ__STACK_CORO : FJ__STACK_DEFAULT;
+}
+
+static fj_code create(const fj_conf *conf, const fj_executor_opts *opts, fj_executor **ret, fj_error **err)
+{
+    fj_code code = fj__patch(conf, true, err);
+
+    return code == FJ_OK ? fj__tasks_create(&fj__executor_green, shape, conf, opts, ret, err) : code;
+}
+
+static const char *const aliases[] = { "eventlet", NULL };
+
+const fj_executor_ops fj__executor_green = {
+    .abi = FJ_EXECUTOR_ABI,
+    .size = sizeof(fj_executor_ops),
+    .name = "green",
+    .aliases = aliases,
+    .caps = FJ_EXECUTOR_STEPS | FJ_EXECUTOR_LOOP | FJ_EXECUTOR_GREEN | FJ_EXECUTOR_CORO,
+    .create = create,
+    .start = fj__tasks_start,
+    .step = fj__tasks_step,
+    .submit = fj__tasks_submit,
+    .invoke = fj__tasks_invoke,
+    .close = fj__tasks_close,
+    .stop = fj__tasks_stop,
+    .abort = fj__tasks_abort,
+    .free = fj__tasks_free,
+    .at_fork = fj__tasks_at_fork,
+    .running = fj__tasks_running,
+};
