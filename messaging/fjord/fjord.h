@@ -14,6 +14,7 @@
 #include <fjord/error.h>
 #include <fjord/executor.h>
 #include <fjord/future.h>
+#include <fjord/green.h>
 #include <fjord/group.h>
 #include <fjord/json.h>
 #include <fjord/log.h>

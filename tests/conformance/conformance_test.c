@@ -14,9 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-static const char *const executors[] = { "blocking", "threading", "coroutine" };
-static const fj_flavour flavours[] = { FJ_PLAIN, FJ_CORO };
+static const char *const executors[] = { "blocking", "threading", "green", "coroutine" };
+static const fj_flavour flavours[] = { FJ_PLAIN, FJ_GREEN, FJ_CORO };
 static const char *const flavour_names[] = { [FJ_PLAIN] = "plain", [FJ_GREEN] = "green", [FJ_CORO] = "coro" };
 
 #define COUNT(array) (int)(sizeof(array) / sizeof((array)[0]))
@@ -30,6 +31,19 @@ static void expect(fj_code code, fj_code wanted, fj_error *err)
 {
     ck_assert_msg(code == wanted, "%s instead of %s: %s", fj_code_name(code), fj_code_name(wanted),
                   err != NULL ? fj_error_text(err) : "");
+}
+
+/* Whether calls of these groups switch in the methods of the cell. */
+static bool switches(const cell *c, unsigned groups)
+{
+    bool is_green = c->flavour == FJ_GREEN || (c->flavour == FJ_PLAIN && strcmp(c->executor, "green") == 0);
+
+    return is_green && fj_is_patched(groups);
+}
+
+static bool is_on_loop(const cell *c)
+{
+    return strcmp(c->executor, "blocking") != 0 && strcmp(c->executor, "threading") != 0;
 }
 
 /* ---- the scenarios ------------------------------------------------------------------------------ */
@@ -58,7 +72,7 @@ static void knows_its_request(const cell *c)
 
     expect(rig_call(r, "who", NULL, 10000, &ret, &err), FJ_OK, err);
     ck_assert(json_is_true(json_object_get(ret, "current")));
-    if (c->flavour != FJ_PLAIN) /* explicit methods can await under every executor */
+    if (c->flavour != FJ_PLAIN) /* such methods can await under every executor */
         ck_assert(json_is_true(json_object_get(ret, "task")));
     json_decref(ret);
     rig_down(r);
@@ -342,10 +356,39 @@ static void blocking_is_told(const cell *c)
     fj_log_set(count_reports, NULL);
     expect(rig_call(r, "block", json_pack("{s:i}", "ms", 400), 10000, NULL, &err), FJ_OK, err);
     rig_still_good(r);
-    bool on_loop = strcmp(c->executor, "blocking") != 0 && strcmp(c->executor, "threading") != 0;
-    ck_assert_uint_eq(atomic_load(&told) > 0, on_loop);
+    ck_assert_uint_eq(atomic_load(&told) > 0, is_on_loop(c) && !switches(c, FJ_PATCH_TIME));
     rig_down(r);
     fj_log_set(NULL, NULL);
+}
+
+static bool all_wait_for_bytes(rig *r)
+{
+    return atomic_load(&r->holding) >= r->expected;
+}
+
+/* Calls that know of no loop: where methods run at once each waits for its own byte, and all do at the same time. */
+static void blocking_calls(const cell *c)
+{
+    rig *r = rig_up(c, 4, NULL);
+    fj_error *err = NULL;
+    fj_future *calls[4];
+
+    r->expected =
+        is_on_loop(c) && !switches(c, FJ_PATCH_SOCKET | FJ_PATCH_TIME | FJ_PATCH_SELECT) ? 1 : r->slots;
+    for (unsigned i = 0; i < r->expected; i++)
+        calls[i] = rig_call_async(r, "bytes", NULL, 10000);
+    rig_await(r, all_wait_for_bytes, "every method");
+    for (unsigned i = 0; i < r->expected; i++)
+        ck_assert_int_eq(write(r->ends[1], "x", 1), 1);
+    for (unsigned i = 0; i < r->expected; i++) {
+        json_t *ret = NULL;
+        expect(fj_future_wait(calls[i], fj_in_ms(10000), &ret, &err), FJ_OK, err);
+        ck_assert_str_eq(json_string_value(ret), "x");
+        json_decref(ret);
+        fj_future_unref(calls[i]);
+    }
+    rig_still_good(r);
+    rig_down(r);
 }
 
 static const struct {
@@ -369,6 +412,7 @@ static const struct {
     { "sleep", sleep_inside },
     { "heartbeat while blocked", heartbeat_while_blocked },
     { "a blocking call is told of", blocking_is_told },
+    { "blocking calls", blocking_calls },
 };
 
 /* ---- the table ---------------------------------------------------------------------------------- */

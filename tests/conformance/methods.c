@@ -3,7 +3,11 @@
 
 #include "tests/conformance/rig.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static rig *of(fj_request *req)
 {
@@ -71,6 +75,26 @@ static fj_code block(fj_request *req, json_t *args, json_t **ret, fj_error **err
     (void)req, (void)ret, (void)err;
     while (nanosleep(&left, &left) != 0)
         ;
+    return FJ_OK;
+}
+
+/* A byte from the pipe, waited for as a library would. */
+static fj_code bytes(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    rig *r = of(req);
+    struct pollfd p = { .fd = r->ends[0], .events = POLLIN };
+    char got[2] = "";
+
+    (void)args;
+    (void)usleep(1000);
+    atomic_fetch_add(&r->holding, 1);
+    rig_tell(r);
+    int ready = poll(&p, 1, 10000);
+    ssize_t n = ready == 1 ? read(r->ends[0], got, 1) : -1;
+    atomic_fetch_sub(&r->holding, 1);
+    if (n != 1)
+        return fj_fail(err, FJ_SYSTEM, "poll answered %d, read %zd: %s", ready, n, strerror(errno));
+    *ret = json_string(got);
     return FJ_OK;
 }
 
@@ -152,10 +176,10 @@ static fj_code who(fj_request *req, json_t *args, json_t **ret, fj_error **err)
         FJ_METHOD("echo", flavour, echo), FJ_METHOD("fail", flavour, fail),                                \
             FJ_METHOD_FLAGS("expected", flavour, expected, FJ_EXPECTED), FJ_METHOD("hold", flavour, hold), \
             FJ_METHOD("nap", flavour, nap), FJ_METHOD("block", flavour, block),                            \
-            FJ_METHOD("relay", flavour, relay), FJ_METHOD("stop", flavour, stop),                          \
-            FJ_METHOD("wait", flavour, wait_here), FJ_METHOD("twice", flavour, twice),                     \
-            FJ_METHOD("defer", flavour, defer), FJ_METHOD("drop", flavour, drop),                          \
-            FJ_METHOD("who", flavour, who),                                                                \
+            FJ_METHOD("bytes", flavour, bytes), FJ_METHOD("relay", flavour, relay),                        \
+            FJ_METHOD("stop", flavour, stop), FJ_METHOD("wait", flavour, wait_here),                       \
+            FJ_METHOD("twice", flavour, twice), FJ_METHOD("defer", flavour, defer),                        \
+            FJ_METHOD("drop", flavour, drop), FJ_METHOD("who", flavour, who),                              \
     }
 
 static const fj_method plain[] = METHODS(FJ_PLAIN);

@@ -5,10 +5,12 @@
 #include "tests/conformance/methods.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { LIMIT_MS = 10000 };
 
@@ -104,6 +106,7 @@ rig *rig_up(const cell *c, unsigned slots, const char *more_config)
     r->cell = *c;
     r->slots = strcmp(c->executor, "blocking") == 0 ? 1 : slots;
     (void)pthread_mutex_init(&r->lock, NULL);
+    ck_assert_int_eq(pipe2(r->ends, O_CLOEXEC), 0);
     (void)pthread_cond_init(&r->changed, NULL);
     fj__id_hex(id);
     (void)snprintf(r->topic, sizeof r->topic, "conformance_%s", id);
@@ -141,6 +144,8 @@ void rig_down(rig *r)
     fj_event_free(r->gate);
     (void)pthread_cond_destroy(&r->changed);
     (void)pthread_mutex_destroy(&r->lock);
+    (void)close(r->ends[0]);
+    (void)close(r->ends[1]);
     free(r->start_error);
     free(r);
 }

@@ -30,6 +30,8 @@ typedef struct rig {
     fj_code start_code, run_code;
     char *start_error;
     fj_event *gate;               /* methods that hold wait for it */
+    int ends[2];                  /* a pipe: methods that want bytes read them there */
+    unsigned expected;            /* how many are to hold at once; the test's */
     atomic_uint holding, highest; /* how many wait, and did at most */
     atomic_uint finished;         /* methods that were let go */
     atomic_int seen;              /* what a method found out */
