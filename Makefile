@@ -228,7 +228,7 @@ $(BUILD)/tests/hooks_zeros.so: $(BUILD)/obj/tests/hooks/zeros.o
 # header is read, which is the same everywhere).
 CROSS_CC  ?= aarch64-linux-gnu-gcc
 CROSS     := $(BUILD)/cross/fibre
-CROSS_SRC := tests/cross/fibre.c $(addprefix runtime/,fibre.c stack.c guard.c overflow.c switch_aarch64.S) base/alloc.c
+CROSS_SRC := tests/cross/fibre.c $(addprefix runtime/,fibre.c stack.c guard.c overflow.c switch_aarch64.S) base/alloc.c base/native.c
 cross: $(CROSS) ## build the fibres' test for aarch64, which tests/run runs under qemu-aarch64
 $(CROSS): $(CROSS_SRC) $(wildcard runtime/*.h base/*.h base/fjord/*.h) $(BUILD)/flags
 	@mkdir -p $(@D)
