@@ -437,6 +437,16 @@ START_TEST(scenario_holds)
 }
 END_TEST
 
+/* Else what green promises would not be tested. */
+START_TEST(the_hooks_are_in_this_program)
+{
+    fj_error *err = NULL;
+
+    expect(fj_green_patch(FJ_PATCH_DEFAULT, &err), FJ_OK, err);
+    ck_assert(fj_is_patched(FJ_PATCH_DEFAULT));
+}
+END_TEST
+
 static int run_table(const char *name, const char *on)
 {
     Suite *suite = suite_create(name);
@@ -444,6 +454,7 @@ static int run_table(const char *name, const char *on)
 
     url = on;
     tcase_set_timeout(cells, 30);
+    tcase_add_test(cells, the_hooks_are_in_this_program);
     tcase_add_loop_test(cells, scenario_holds, 0, COUNT(scenarios) * COUNT(executors) * COUNT(flavours));
     suite_add_tcase(suite, cells);
     SRunner *runner = srunner_create(suite);
