@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- the toy -------------------------------------------------------------------------------------- */
@@ -44,10 +46,10 @@ static bool toy_is_hooked(const char *name)
     return strcmp(name, not_hooked) != 0;
 }
 
-static int counted_closes;
+static atomic_int counted_closes;
 static int counted_close(int fd)
 {
-    counted_closes++;
+    atomic_fetch_add(&counted_closes, 1);
     return close(fd);
 }
 
@@ -421,7 +423,7 @@ START_TEST(poll_hears_of_a_hang_up_that_is_all_it_asked_for)
 {
     struct polls p = { { { ends[0], 0, 0 } }, 1, INT64_MAX, 0 };
     fj_task *task = green(polls, &p);
-    int closed = counted_closes;
+    int closed = atomic_load(&counted_closes);
 
     put(ends[1]); /* does not concern it */
     rt_settle();
@@ -431,7 +433,7 @@ START_TEST(poll_hears_of_a_hang_up_that_is_all_it_asked_for)
     ends[1] = -1;
     ck_assert_int_eq(p.got, 1);
     ck_assert_int_eq(p.fds[0].revents, POLLHUP);
-    ck_assert_int_eq(counted_closes, closed + 1); /* the descriptor in between */
+    ck_assert_int_eq(atomic_load(&counted_closes), closed + 1); /* the descriptor in between */
 }
 END_TEST
 
@@ -726,6 +728,95 @@ START_TEST(another_thread_wakes_who_is_parked)
 }
 END_TEST
 
+/* A lock made of an address, as the hooks make theirs. */
+static struct {
+    atomic_int taken;
+    unsigned counter; /* under it */
+} toy_lock;
+
+static bool is_taken(void *arg)
+{
+    (void)arg;
+    return atomic_load(&toy_lock.taken) != 0;
+}
+
+RT_TASK(counts)
+{
+    enum { TIMES = 300 };
+
+    for (int i = 0; i < TIMES; i++) {
+        int expected = 0;
+        while (!atomic_compare_exchange_strong(&toy_lock.taken, &expected, 1)) {
+            ck_assert_int_eq(rt->park(&toy_lock, is_taken, NULL, INT64_MAX, "toy lock"), 0);
+            expected = 0;
+        }
+        toy_lock.counter++;
+        if (i % 3 == 0)
+            rt->breathe(); /* with the lock held: the others of this loop park */
+        atomic_store(&toy_lock.taken, 0);
+        if (rt->parked(&toy_lock))
+            (void)rt->unpark(&toy_lock, 1);
+    }
+    return FJ_OK;
+}
+
+static void *count_on_a_loop(void *user)
+{
+    fj_task_opts opts = FJ_TASK_OPTS_INIT;
+    fj_task *tasks[4];
+
+    (void)user;
+    opts.green = true;
+    ck_assert_int_eq(fj_loop_new(&opts.loop, NULL), FJ_OK);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(fj_task_spawn(counts, NULL, &opts, &tasks[i], NULL), FJ_OK);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(fj_loop_run_until_complete(opts.loop, fj_task_future(tasks[i]), NULL, NULL), FJ_OK);
+        (void)fj_task_unref(tasks[i]);
+    }
+    fj_loop_free(opts.loop);
+    return NULL;
+}
+
+START_TEST(no_wake_up_is_lost_between_loops)
+{
+    enum { LOOPS = 3 };
+    pthread_t threads[LOOPS];
+
+    for (int i = 0; i < LOOPS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, count_on_a_loop, NULL), 0);
+    for (int i = 0; i < LOOPS; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    ck_assert_uint_eq(toy_lock.counter, LOOPS * 4 * 300);
+    ck_assert(!rt->parked(&toy_lock));
+}
+END_TEST
+
+/* ---- forks ----------------------------------------------------------------------------------------- */
+
+START_TEST(a_forked_child_knows_nothing_of_who_waits_in_the_parent)
+{
+    struct want w = { ends[0], POLLIN, INT64_MAX, 0 };
+    struct parks a = { "a", INT64_MAX, -1 };
+    fj_task *one = green(waits, &w), *two = green(parks, &a);
+    int status = -1;
+
+    rt_settle();
+    pid_t pid = fork();
+    if (pid == 0) {
+        rt->closing(ends[0]);
+        _exit(rt->parked(&object) || rt->unpark(&object, 1) != 0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    ck_assert_uint_eq(rt->unpark(&object, 1), 1);
+    put(ends[1]);
+    rt_code(rt_join(one), OK);
+    rt_code(rt_join(two), OK);
+    ck_assert_int_eq(w.got, POLLIN);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("green");
@@ -761,7 +852,11 @@ int main(void)
     tcase_add_test(c, who_need_not_park_does_not);
     tcase_add_test(c, parking_ends_at_its_deadline_or_by_cancellation);
     tcase_add_test(c, another_thread_wakes_who_is_parked);
+    tcase_add_test(c, a_forked_child_knows_nothing_of_who_waits_in_the_parent);
     suite_add_tcase(suite, c);
+    TCase *plain = tcase_create("by the real clock");
+    tcase_add_test(plain, no_wake_up_is_lost_between_loops);
+    suite_add_tcase(suite, plain);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
