@@ -39,7 +39,7 @@ static unsigned patch_each(unsigned what, fj_error **ret_why)
 
 static void log_groups(fj_log_level level, const char *text, unsigned what, const char *why)
 {
-    char *names = what != 0 && fj__log_on(level, "executor") ? fj__green_names(what) : NULL;
+    char *names = what != 0 && fj__log_on(level, "executor") ? fj__green_group_names(what) : NULL;
 
     if (names != NULL)
         fj__log(level, "executor", "%s: %s%s%s", text, names, why[0] != '\0' ? ": " : "", why);

@@ -193,7 +193,7 @@ unsigned fj__green_group(const char *name)
     return 0;
 }
 
-char *fj__green_names(unsigned what)
+char *fj__green_group_names(unsigned what)
 {
     char *text = fj__strdup("");
 

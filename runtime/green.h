@@ -12,6 +12,6 @@ fj_code fj__green_check(unsigned what, fj_error **err);
 /** The group of that name: "socket" and so on; 0: there is none. */
 unsigned fj__green_group(const char *name);
 /** The names of the groups of @p what, by commas.  Gives; NULL when memory ran out. */
-char *fj__green_names(unsigned what);
+char *fj__green_group_names(unsigned what);
 
 #endif

@@ -151,7 +151,7 @@ END_TEST
 
 START_TEST(groups_have_names)
 {
-    char *names = fj__green_names(FJ_PATCH_SOCKET | FJ_PATCH_MUTEX);
+    char *names = fj__green_group_names(FJ_PATCH_SOCKET | FJ_PATCH_MUTEX);
 
     ck_assert_str_eq(names, "socket, mutex");
     free(names);
