@@ -2,6 +2,8 @@
 /* Log lines: who is heard at which level, and where the lines go. */
 #include "log.h"
 
+#include "base/native.h"
+
 #include "alloc.h"
 
 #include <ctype.h>
@@ -165,18 +167,18 @@ static void to_stderr(fj_log_level level, const char *component, const char *tex
         memcpy(line + n - 4, "...\n", 4);
     }
     /* One write, so that lines of several threads do not mix.  A log that cannot be written is dropped. */
-    ssize_t wrote = write(STDERR_FILENO, line, (size_t)n);
+    ssize_t wrote = fj__native.write(STDERR_FILENO, line, (size_t)n);
     (void)wrote;
 }
 
 static void before_fork(void)
 {
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
 }
 
 static void after_fork(void)
 {
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
 }
 
 static void start(void)
@@ -200,12 +202,12 @@ static void start(void)
 static void enter(void)
 {
     (void)pthread_once(&once, start);
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
 }
 
 static void leave(void)
 {
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
 }
 
 void fj_log_set(fj_log_fn fn, void *user)
@@ -246,7 +248,7 @@ bool fj__log_on(fj_log_level level, const char *component)
     (void)pthread_once(&once, start);
     if ((int)level > atomic_load_explicit(&highest, memory_order_relaxed))
         return false;
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     bool on = (int)level <= level_of(&levels, component);
     leave();
     return on;

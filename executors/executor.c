@@ -3,6 +3,7 @@
 #include "executors/executor.h"
 
 #include "base/alloc.h"
+#include "base/native.h"
 #include "executors/blocking.h"
 #include "executors/coroutine.h"
 #include "executors/green.h"
@@ -108,7 +109,7 @@ fj_code fj__executor_load(const char *dir, const char *name, const fj_executor_o
         return fj_fail(err, FJ_NOMEM, "no memory for the executor %s", name);
 
     fj_code code = FJ_NO_EXECUTOR;
-    (void)pthread_mutex_lock(&loaded_lock);
+    (void)fj__native.pthread_mutex_lock(&loaded_lock);
     for (struct loaded *l = loaded; l != NULL && code != FJ_OK; l = l->next) {
         if (strcmp(l->path, path) == 0) {
             *ret = l->ops;
@@ -118,7 +119,7 @@ fj_code fj__executor_load(const char *dir, const char *name, const fj_executor_o
     bool known = code == FJ_OK;
     if (!known)
         code = load(name, path, ret, err);
-    (void)pthread_mutex_unlock(&loaded_lock);
+    (void)fj__native.pthread_mutex_unlock(&loaded_lock);
     if (known || code != FJ_OK)
         fj__free(path);
     return code;

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/native.h"
 #include "dispatcher/request.h"
 #include "runtime/local.h"
 
@@ -10,12 +11,12 @@
 
 static void lock(fj__slots *s)
 {
-    (void)pthread_mutex_lock(&s->lock);
+    (void)fj__native.pthread_mutex_lock(&s->lock);
 }
 
 static void unlock(fj__slots *s)
 {
-    (void)pthread_mutex_unlock(&s->lock);
+    (void)fj__native.pthread_mutex_unlock(&s->lock);
 }
 
 static bool sleep_on_event(fj__slots *s, unsigned seen, fj_deadline by)
@@ -166,7 +167,7 @@ void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user)
     *s->last = slot;
     s->last = &slot->next;
     s->queued++;
-    (void)pthread_cond_signal(&s->work);
+    (void)fj__native.pthread_cond_signal(&s->work);
     fj__eventcount_raise(&s->changed);
     unlock(s);
 }
@@ -199,7 +200,7 @@ fj__slot *fj__slots_pop_wait(fj__slots *s)
 
     lock(s);
     while ((slot = pop_locked(s)) == NULL && !s->leaving)
-        (void)pthread_cond_wait(&s->work, &s->lock);
+        (void)fj__native.pthread_cond_wait(&s->work, &s->lock);
     unlock(s);
     return slot;
 }
@@ -208,7 +209,7 @@ void fj__slots_leave(fj__slots *s)
 {
     lock(s);
     s->leaving = true;
-    (void)pthread_cond_broadcast(&s->work);
+    (void)fj__native.pthread_cond_broadcast(&s->work);
     unlock(s);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/native.h"
 #include "executors/intake.h"
 #include "executors/watched.h"
 #include "runtime/loop.h"
@@ -56,17 +57,17 @@ static struct tasks *of(fj_executor *x)
 
 static void count(struct tasks *t, int by)
 {
-    (void)pthread_mutex_lock(&t->lock);
+    (void)fj__native.pthread_mutex_lock(&t->lock);
     t->alive += (unsigned)by;
     fj__eventcount_raise(&t->slots.changed); /* inside: with nothing alive the executor may be freed */
-    (void)pthread_mutex_unlock(&t->lock);
+    (void)fj__native.pthread_mutex_unlock(&t->lock);
 }
 
 static void set_task(struct run *r, fj_task *task)
 {
-    (void)pthread_mutex_lock(&r->owner->lock);
+    (void)fj__native.pthread_mutex_lock(&r->owner->lock);
     r->task = task;
-    (void)pthread_mutex_unlock(&r->owner->lock);
+    (void)fj__native.pthread_mutex_unlock(&r->owner->lock);
 }
 
 static fj_code run(void *user, json_t **ret, fj_error **err)
@@ -385,9 +386,9 @@ static bool is_drained(struct tasks *t)
 
 static bool is_over(struct tasks *t)
 {
-    (void)pthread_mutex_lock(&t->lock);
+    (void)fj__native.pthread_mutex_lock(&t->lock);
     bool over = t->alive == 0;
-    (void)pthread_mutex_unlock(&t->lock);
+    (void)fj__native.pthread_mutex_unlock(&t->lock);
     return over;
 }
 
@@ -410,12 +411,12 @@ void fj__tasks_abort(fj_executor *x)
 {
     struct tasks *t = of(x);
 
-    (void)pthread_mutex_lock(&t->lock);
+    (void)fj__native.pthread_mutex_lock(&t->lock);
     for (unsigned i = 0; i < t->slots.n; i++) {
         if (t->runs[i].task != NULL)
             (void)fj_task_kill(t->runs[i].task);
     }
-    (void)pthread_mutex_unlock(&t->lock);
+    (void)fj__native.pthread_mutex_unlock(&t->lock);
     fj__slots_abort(&t->slots, x);
     post_nudge(t);
 }

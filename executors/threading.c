@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/native.h"
 #include "executors/intake.h"
 #include "executors/private.h"
 #include "runtime/thread.h"
@@ -53,7 +54,7 @@ static int hand_over(struct threading *t, fj__slot *slot, void (*job)(void *user
     unsigned needed = atomic_fetch_add(&t->active, 1) + 1;
     int rc = 0;
 
-    (void)pthread_mutex_lock(&t->pool_lock);
+    (void)fj__native.pthread_mutex_lock(&t->pool_lock);
     if (needed > t->made && t->made < t->slots.n) {
         rc = fj__thread_new(&t->workers[t->made], "fj-worker", worker, t);
         if (rc == 0)
@@ -61,7 +62,7 @@ static int hand_over(struct threading *t, fj__slot *slot, void (*job)(void *user
         else if (t->made > 0)
             rc = 0;
     }
-    (void)pthread_mutex_unlock(&t->pool_lock);
+    (void)fj__native.pthread_mutex_unlock(&t->pool_lock);
     if (rc != 0)
         (void)atomic_fetch_sub(&t->active, 1);
     else
@@ -186,10 +187,10 @@ static void free_it(fj_executor *x)
     if (t->io_made && !atomic_load(&t->intake.ended)) /* else the listener may be gone */
         t->intake.listener->ops->interrupt(t->intake.listener);
     if (t->io_made)
-        (void)pthread_join(t->io, NULL);
+        (void)fj__native.pthread_join(t->io, NULL);
     fj__slots_leave(&t->slots);
     for (unsigned i = 0; i < t->made; i++)
-        (void)pthread_join(t->workers[i], NULL);
+        (void)fj__native.pthread_join(t->workers[i], NULL);
     (void)pthread_mutex_destroy(&t->pool_lock);
     fj__slots_fini(&t->slots);
     fj__free(t->workers);

@@ -8,6 +8,7 @@
 #include <fjord/client.h>
 
 #include "base/alloc.h"
+#include "base/native.h"
 #include "base/version.h"
 #include "internal.h"
 #include "runtime/waiter.h"
@@ -389,7 +390,7 @@ static void convert(struct outer *o)
 {
     json_t *raw = NULL;
 
-    (void)pthread_mutex_lock(&o->lock);
+    (void)fj__native.pthread_mutex_lock(&o->lock);
     if (!o->converted) {
         fj_code code = fj_future_result(o->inner, &raw, &o->error);
         if (code == FJ_OK)
@@ -399,7 +400,7 @@ static void convert(struct outer *o)
         map_error(o->client, o->error);
         o->converted = true;
     }
-    (void)pthread_mutex_unlock(&o->lock);
+    (void)fj__native.pthread_mutex_unlock(&o->lock);
 }
 
 static void finish(fj_future *future, struct outer *o)
@@ -518,7 +519,7 @@ fj_code fj_client_cast(fj_client *c, const char *method, json_t *args, const fj_
 
 static void cast_over(fj_client *c, fj_error *error)
 {
-    (void)pthread_mutex_lock(&c->lock);
+    (void)fj__native.pthread_mutex_lock(&c->lock);
     c->casting--;
     if (c->failed == NULL) {
         c->failed = error;
@@ -529,7 +530,7 @@ static void cast_over(fj_client *c, fj_error *error)
         fj__waiters_remove(&c->flushing, w);
         fj__waiter_wake(w);
     }
-    (void)pthread_mutex_unlock(&c->lock);
+    (void)fj__native.pthread_mutex_unlock(&c->lock);
     fj_error_free(error);
     unref(c);
 }
@@ -554,9 +555,9 @@ fj_code fj_client_cast_async(fj_client *c, const char *method, json_t *args, con
 
     if (code != FJ_OK)
         return code;
-    (void)pthread_mutex_lock(&c->lock);
+    (void)fj__native.pthread_mutex_lock(&c->lock);
     c->casting++;
-    (void)pthread_mutex_unlock(&c->lock);
+    (void)fj__native.pthread_mutex_unlock(&c->lock);
     atomic_fetch_add(&c->refs, 1);
     if (fj_future_then(future, cast_done, c) != FJ_OK) {
         cast_over(c, NULL);
@@ -579,9 +580,9 @@ static fj_code await_casts(fj_client *c, fj_deadline by)
     if (code != FJ_OK)
         return code;
     fj__waiters_push(&c->flushing, &w);
-    (void)pthread_mutex_unlock(&c->lock);
+    (void)fj__native.pthread_mutex_unlock(&c->lock);
     code = fj__waiter_wait(&w, by);
-    (void)pthread_mutex_lock(&c->lock);
+    (void)fj__native.pthread_mutex_lock(&c->lock);
     if (fj__waiters_has(&c->flushing, &w))
         fj__waiters_remove(&c->flushing, &w);
     return code;
@@ -598,14 +599,14 @@ fj_code fj_client_flush(fj_client *c, fj_deadline by, fj_error **err)
         code = d->ops->flush(d, by, err);
     if (code != FJ_OK)
         return code;
-    (void)pthread_mutex_lock(&c->lock);
+    (void)fj__native.pthread_mutex_lock(&c->lock);
     while (c->casting > 0 && code == FJ_OK)
         code = await_casts(c, by);
     size_t left = c->casting;
     fj_error *failed = left == 0 ? c->failed : NULL;
     if (left == 0)
         c->failed = NULL;
-    (void)pthread_mutex_unlock(&c->lock);
+    (void)fj__native.pthread_mutex_unlock(&c->lock);
     if (left > 0)
         return fj_fail(err, code, "%zu casts are not confirmed yet", left);
     return failed != NULL ? fj_error_move(failed, err) : FJ_OK;

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/native.h"
 #include "internal.h"
 #include "runtime/loop.h"
 #include "runtime/sync.h"
@@ -37,7 +38,7 @@ static void in_child(void)
     int fd = atomic_exchange(&wake_fd, -1);
 
     if (fd >= 0)
-        (void)close(fd); /* its count is the parent's */
+        (void)fj__native.close(fd); /* its count is the parent's */
     (void)pthread_mutex_init(&lock, NULL);
     (void)pthread_cond_init(&unpinned, NULL);
     first = NULL;
@@ -56,17 +57,17 @@ static void watch_forks(void)
 void fj__run_add(fj__running *r)
 {
     (void)pthread_once(&once, watch_forks);
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     r->next = first;
     first = r;
     r->listed = true;
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
     fj__run_wake();
 }
 
 void fj__run_remove(fj__running *r)
 {
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     for (fj__running **at = &first; *at != NULL; at = &(*at)->next) {
         if (*at == r) {
             *at = r->next;
@@ -75,30 +76,30 @@ void fj__run_remove(fj__running *r)
     }
     r->listed = false;
     while (r->pins > 0)
-        (void)pthread_cond_wait(&unpinned, &lock);
-    (void)pthread_mutex_unlock(&lock);
+        (void)fj__native.pthread_cond_wait(&unpinned, &lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
 }
 
 unsigned fj__run_full(const char *topic)
 {
     unsigned full = 0;
 
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     for (fj__running *r = first; r != NULL && full == 0; r = r->next) {
         unsigned slots = 0;
         if (fj__server_on(r->server, topic) && fj__server_taken(r->server, &slots) >= slots)
             full = slots;
     }
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
     return full;
 }
 
 static void unpin(fj__running *r)
 {
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     if (--r->pins == 0)
-        (void)pthread_cond_broadcast(&unpinned);
-    (void)pthread_mutex_unlock(&lock);
+        (void)fj__native.pthread_cond_broadcast(&unpinned);
+    (void)fj__native.pthread_mutex_unlock(&lock);
 }
 
 /* ---- waking ------------------------------------------------------------------------------------- */
@@ -109,7 +110,7 @@ void fj__run_wake(void)
     int fd = atomic_load(&wake_fd), saved = errno;
 
     if (fd >= 0) {
-        ssize_t n = write(fd, &one, sizeof one);
+        ssize_t n = fj__native.write(fd, &one, sizeof one);
         (void)n; /* a full counter wakes, too */
     }
     errno = saved;
@@ -131,7 +132,7 @@ static void on_signal(int number)
 static void sleep_again(int fd)
 {
     uint64_t count;
-    ssize_t n = read(fd, &count, sizeof count);
+    ssize_t n = fj__native.read(fd, &count, sizeof count);
 
     (void)n; /* nothing to read is what is wanted */
 }
@@ -153,7 +154,7 @@ fj_code fj_run_signals(fj_error **err)
     struct sigaction mine;
 
     (void)pthread_once(&once, watch_forks);
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     fj_code code = open_wake(err);
     if (code == FJ_OK && !taken) {
         memset(&mine, 0, sizeof mine);
@@ -163,17 +164,17 @@ fj_code fj_run_signals(fj_error **err)
         (void)sigaction(SIGTERM, &mine, &old_term);
         taken = true;
     }
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
     return code;
 }
 
 static void give_signals_back(void)
 {
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     (void)sigaction(SIGINT, &old_int, NULL);
     (void)sigaction(SIGTERM, &old_term, NULL);
     taken = false;
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
     atomic_store(&signals, 0);
 }
 
@@ -193,7 +194,7 @@ static fj_code pin_all(struct turn *t, fj_error **err)
     fj_code code = FJ_OK;
 
     t->n = 0;
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     for (fj__running *r = first; r != NULL; r = r->next) {
         if (!fj__server_runs(r->server))
             continue;
@@ -206,7 +207,7 @@ static fj_code pin_all(struct turn *t, fj_error **err)
         r->pins++;
         t->servers[t->n++] = r;
     }
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
     return code == FJ_OK ? FJ_OK : fj_fail(err, code, "no memory for the list of servers");
 }
 
@@ -243,7 +244,7 @@ static fj_code sleep_turn(struct turn *t, fj_error **err)
                                            .events = (short)((w.fds[f].read ? POLLIN : 0) |
                                                              (w.fds[f].write ? POLLOUT : 0)) };
     }
-    (void)poll(t->fds, (nfds_t)n, fj_left_ms(by)); /* whatever ended it, everybody is looked at */
+    (void)fj__native.poll(t->fds, (nfds_t)n, fj_left_ms(by)); /* whatever ended it, everybody is looked at */
     return FJ_OK;
 }
 
@@ -387,7 +388,7 @@ static fj_code stop_all(struct drain *d, fj_error **err)
 {
     size_t n = 0;
 
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     for (fj__running *r = first; r != NULL; r = r->next) {
         fj_server_stop(r->server);
         n++;
@@ -402,7 +403,7 @@ static fj_code stop_all(struct drain *d, fj_error **err)
         d->by[d->n++] = fj_in_seconds(fj__server_drain(r->server));
         add_loop(d, fj__server_loop(r->server));
     }
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
     return good ? FJ_OK : fj_fail(err, FJ_NOMEM, "no memory for the list of servers");
 }
 
@@ -417,7 +418,7 @@ static void sleep_in_drain(struct drain *d)
         d->fds[n++] = (struct pollfd){ .fd = fj_loop_fd(d->loops[i]), .events = POLLIN };
         by = fj_sooner(by, fj_loop_due(d->loops[i]));
     }
-    (void)poll(d->fds, n, fj_left_ms(by));
+    (void)fj__native.poll(d->fds, n, fj_left_ms(by));
     sleep_again(d->fds[0].fd);
     for (size_t i = 0; i < d->n_loops; i++)
         fj_loop_dispatch(d->loops[i]);
@@ -448,7 +449,7 @@ static fj_code end(fj_error **err)
 
     if (d.n > 0 && fj__thread_new(&thread, "fj-drain", drain, &d) == 0) {
         bool given_up = await_drain(&d);
-        (void)pthread_join(thread, NULL);
+        (void)fj__native.pthread_join(thread, NULL);
         if (given_up && d.code == FJ_OK)
             d.code = fj_fail(&d.error, FJ_TIMEOUT, "a second signal came before all requests were answered");
     } else {

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/native.h"
 #include "dispatcher/request.h"
 #include "executors/lifecycle.h"
 #include "executors/patch.h"
@@ -141,10 +142,10 @@ static void log_start(const fj_server *s)
 
 static void tear_down(fj_server *s)
 {
-    (void)pthread_mutex_lock(&s->ending);
+    (void)fj__native.pthread_mutex_lock(&s->ending);
     fj_executor *executor = s->executor;
     s->executor = NULL;
-    (void)pthread_mutex_unlock(&s->ending);
+    (void)fj__native.pthread_mutex_unlock(&s->ending);
     if (executor != NULL)
         executor->ops->free(executor);
     if (s->listener != NULL)
@@ -242,8 +243,8 @@ static void leave(fj_server *s, fj_deadline by)
     fj_error *error = NULL;
 
     fj__run_remove(&s->running);
-    (void)pthread_mutex_lock(&s->stepping); /* who was in a step is about to leave it */
-    (void)pthread_mutex_unlock(&s->stepping);
+    (void)fj__native.pthread_mutex_lock(&s->stepping); /* who was in a step is about to leave it */
+    (void)fj__native.pthread_mutex_unlock(&s->stepping);
     if (s->listener->ops->stop(s->listener, by, &error) != FJ_OK)
         fj__log(FJ_LOG_WARNING, "rpc", "%s did not leave the broker cleanly: %s", s->name,
                 fj_error_text(error));
@@ -478,11 +479,11 @@ fj_code fj_server_step(fj_server *s, fj_deadline by, fj_error **err)
     if (!fj__server_steps(s))
         return fj__life_await_stop(&s->life, by) ? fj_fail(err, FJ_CLOSED, "%s is stopped", s->name)
                                                  : fj_fail(err, FJ_TIMEOUT, "the time of the step is over");
-    if (pthread_mutex_trylock(&s->stepping) != 0)
+    if (fj__native.pthread_mutex_trylock(&s->stepping) != 0)
         return fj_fail(err, FJ_STATE, "%s is driven by another thread, or from one of its methods", s->name);
     code = fj__life_now(&s->life) == FJ__LIFE_RUNNING ? step(s, by, err)
                                                       : fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
-    (void)pthread_mutex_unlock(&s->stepping);
+    (void)fj__native.pthread_mutex_unlock(&s->stepping);
     return code;
 }
 
@@ -563,12 +564,12 @@ bool fj__server_abort(fj_server *s)
 {
     bool any = false;
 
-    (void)pthread_mutex_lock(&s->ending);
+    (void)fj__native.pthread_mutex_lock(&s->ending);
     if (s->executor != NULL) {
         any = s->kind->running(s->executor, NULL) > 0;
         s->kind->abort(s->executor);
     }
-    (void)pthread_mutex_unlock(&s->ending);
+    (void)fj__native.pthread_mutex_unlock(&s->ending);
     return any;
 }
 
@@ -609,9 +610,9 @@ void fj__server_turn(fj_server *s)
         fj_loop_dispatch(s->loop);
         return;
     }
-    if (pthread_mutex_trylock(&s->stepping) != 0)
+    if (fj__native.pthread_mutex_trylock(&s->stepping) != 0)
         return; /* another thread drives it */
     if (fj__life_now(&s->life) == FJ__LIFE_RUNNING)
         turn(s);
-    (void)pthread_mutex_unlock(&s->stepping);
+    (void)fj__native.pthread_mutex_unlock(&s->stepping);
 }

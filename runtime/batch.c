@@ -2,6 +2,7 @@
 #include "runtime/batch.h"
 
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/task.h"
 
 static void unref(fj__batch *b)
@@ -20,7 +21,7 @@ static void completed(fj_future *f, void *user)
     fj__batch_item *item = user;
     fj__batch *b = item->batch;
 
-    (void)pthread_mutex_lock(&b->lock);
+    (void)fj__native.pthread_mutex_lock(&b->lock);
     b->done++;
     b->failed += f->error != NULL;
     *b->last = item;
@@ -29,7 +30,7 @@ static void completed(fj_future *f, void *user)
         fj__waiters_remove(&b->waiters, w);
         fj__waiter_wake(w);
     }
-    (void)pthread_mutex_unlock(&b->lock);
+    (void)fj__native.pthread_mutex_unlock(&b->lock);
     unref(b);
 }
 
@@ -77,34 +78,34 @@ fj_code fj__batch_wait(fj__batch *b, bool (*ready)(const fj__batch *b, void *use
 {
     fj_code code = FJ_OK;
 
-    (void)pthread_mutex_lock(&b->lock);
+    (void)fj__native.pthread_mutex_lock(&b->lock);
     while (code == FJ_OK && !ready(b, user)) {
         fj__waiter w;
         code = fj__waiter_init(&w, "futures");
         if (code != FJ_OK)
             break;
         fj__waiters_push(&b->waiters, &w);
-        (void)pthread_mutex_unlock(&b->lock);
+        (void)fj__native.pthread_mutex_unlock(&b->lock);
         code = fj__waiter_wait(&w, by);
-        (void)pthread_mutex_lock(&b->lock);
+        (void)fj__native.pthread_mutex_lock(&b->lock);
         if (fj__waiters_has(&b->waiters, &w))
             fj__waiters_remove(&b->waiters, &w);
     }
     if (code == FJ_TIMEOUT && ready(b, user) && !fj__task_outer())
         code = FJ_OK; /* at the last moment */
-    (void)pthread_mutex_unlock(&b->lock);
+    (void)fj__native.pthread_mutex_unlock(&b->lock);
     return code;
 }
 
 fj_future *fj__batch_take(fj__batch *b)
 {
-    (void)pthread_mutex_lock(&b->lock);
+    (void)fj__native.pthread_mutex_lock(&b->lock);
     fj__batch_item *item = b->first;
     if (item != NULL) {
         b->first = item->next;
         if (b->first == NULL)
             b->last = &b->first;
     }
-    (void)pthread_mutex_unlock(&b->lock);
+    (void)fj__native.pthread_mutex_unlock(&b->lock);
     return item != NULL ? item->future : NULL;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/mutex.h"
 #include "runtime/task.h"
 #include "runtime/waiting.h"
@@ -44,12 +45,12 @@ static void notify(fj_condition *c, unsigned n, void *how)
 /* The end of a wait: out of the line, and a notification meant for one that @p code keeps from it goes to the next. */
 static void leave_line(fj_condition *c, fj__waiter *w, fj_code code)
 {
-    (void)pthread_mutex_lock(&c->lock);
+    (void)fj__native.pthread_mutex_lock(&c->lock);
     if (fj__waiters_has(&c->waiters, w))
         fj__waiters_remove(&c->waiters, w);
     else if (code != FJ_OK && w->user == &one)
         notify(c, 1, &one);
-    (void)pthread_mutex_unlock(&c->lock);
+    (void)fj__native.pthread_mutex_unlock(&c->lock);
 }
 
 fj_code fj_condition_wait(fj_condition *c, fj_mutex *m, fj_deadline by)
@@ -61,9 +62,9 @@ fj_code fj_condition_wait(fj_condition *c, fj_mutex *m, fj_deadline by)
         return code;
     if (w.task != NULL && fj__task_atomic(w.task))
         return fj__waiter_wait(&w, by); /* is refused; with the mutex let go, locking it again would be, too */
-    (void)pthread_mutex_lock(&c->lock);
+    (void)fj__native.pthread_mutex_lock(&c->lock);
     fj__waiters_push(&c->waiters, &w);
-    (void)pthread_mutex_unlock(&c->lock);
+    (void)fj__native.pthread_mutex_unlock(&c->lock);
     /* In the line before the mutex is left: nobody can notify in between and be missed. */
     unsigned depth = fj__mutex_leave(m);
     code = depth > 0 ? fj__wait_for_grant(&w, by) : FJ_STATE;
@@ -86,15 +87,15 @@ fj_code fj_condition_wait_for(fj_condition *c, fj_mutex *m, bool (*ready)(void *
 
 void fj_condition_notify(fj_condition *c, unsigned n)
 {
-    (void)pthread_mutex_lock(&c->lock);
+    (void)fj__native.pthread_mutex_lock(&c->lock);
     notify(c, n, &one);
-    (void)pthread_mutex_unlock(&c->lock);
+    (void)fj__native.pthread_mutex_unlock(&c->lock);
 }
 
 void fj_condition_notify_all(fj_condition *c)
 {
-    (void)pthread_mutex_lock(&c->lock);
+    (void)fj__native.pthread_mutex_lock(&c->lock);
     while (c->waiters.first != NULL)
         notify(c, 1, &all);
-    (void)pthread_mutex_unlock(&c->lock);
+    (void)fj__native.pthread_mutex_unlock(&c->lock);
 }

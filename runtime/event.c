@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/waiting.h"
 
 #include <fjord/sync.h>
@@ -37,33 +38,33 @@ fj_code fj_event_wait(fj_event *e, fj_deadline by)
     fj_code code = FJ_OK;
     bool granted; /* an event is for all: nothing to pass on */
 
-    (void)pthread_mutex_lock(&e->lock);
+    (void)fj__native.pthread_mutex_lock(&e->lock);
     if (!e->set)
         code = fj__wait_in_line(&e->waiters, &e->lock, e->what, NULL, by, &granted);
-    (void)pthread_mutex_unlock(&e->lock);
+    (void)fj__native.pthread_mutex_unlock(&e->lock);
     return code;
 }
 
 void fj_event_set(fj_event *e)
 {
-    (void)pthread_mutex_lock(&e->lock);
+    (void)fj__native.pthread_mutex_lock(&e->lock);
     e->set = true;
     while (e->waiters.first != NULL)
         fj__grant(&e->waiters, e->waiters.first);
-    (void)pthread_mutex_unlock(&e->lock);
+    (void)fj__native.pthread_mutex_unlock(&e->lock);
 }
 
 void fj_event_clear(fj_event *e)
 {
-    (void)pthread_mutex_lock(&e->lock);
+    (void)fj__native.pthread_mutex_lock(&e->lock);
     e->set = false;
-    (void)pthread_mutex_unlock(&e->lock);
+    (void)fj__native.pthread_mutex_unlock(&e->lock);
 }
 
 bool fj_event_is_set(fj_event *e)
 {
-    (void)pthread_mutex_lock(&e->lock);
+    (void)fj__native.pthread_mutex_lock(&e->lock);
     bool set = e->set;
-    (void)pthread_mutex_unlock(&e->lock);
+    (void)fj__native.pthread_mutex_unlock(&e->lock);
     return set;
 }

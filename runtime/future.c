@@ -3,6 +3,7 @@
  * Futures.  The state lives under one mutex of the future; call-backs run after it is released, on the thread
  * that completed it.  A pending future with call-backs holds one reference to itself.
  */
+#include "base/native.h"
 #include "runtime/future_impl.h"
 
 #include "base/alloc.h"
@@ -118,7 +119,7 @@ static bool complete(fj_future *f, json_t *result, fj_error *error)
 {
     fj__then *run = NULL;
 
-    (void)pthread_mutex_lock(&f->lock);
+    (void)fj__native.pthread_mutex_lock(&f->lock);
     bool first = !atomic_load_explicit(&f->done, memory_order_relaxed);
     if (first) {
         f->result = result;
@@ -128,7 +129,7 @@ static bool complete(fj_future *f, json_t *result, fj_error *error)
         atomic_store_explicit(&f->done, true, memory_order_release);
         wake_all(f);
     }
-    (void)pthread_mutex_unlock(&f->lock);
+    (void)fj__native.pthread_mutex_unlock(&f->lock);
     if (first) {
         call_back(f, run);
     } else {
@@ -205,7 +206,7 @@ fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
     if (then == NULL)
         return FJ_NOMEM;
     *then = (fj__then){ .fn = fn, .user = user };
-    (void)pthread_mutex_lock(&f->lock);
+    (void)fj__native.pthread_mutex_lock(&f->lock);
     bool now = atomic_load_explicit(&f->done, memory_order_relaxed);
     if (!now) {
         if (f->first == NULL) {
@@ -215,7 +216,7 @@ fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
         *f->last = then;
         f->last = &then->next;
     }
-    (void)pthread_mutex_unlock(&f->lock);
+    (void)fj__native.pthread_mutex_unlock(&f->lock);
     if (now) {
         fj__free(then);
         fn(f, user);
@@ -227,7 +228,7 @@ bool fj__future_forget(fj_future *f, fj_future_fn fn, void *user)
 {
     fj__then *found = NULL;
 
-    (void)pthread_mutex_lock(&f->lock);
+    (void)fj__native.pthread_mutex_lock(&f->lock);
     for (fj__then **at = &f->first; *at != NULL; at = &(*at)->next) {
         if ((*at)->fn != fn || (*at)->user != user)
             continue;
@@ -238,7 +239,7 @@ bool fj__future_forget(fj_future *f, fj_future_fn fn, void *user)
         break;
     }
     bool alone = found != NULL && f->first == NULL;
-    (void)pthread_mutex_unlock(&f->lock);
+    (void)fj__native.pthread_mutex_unlock(&f->lock);
     fj__free(found);
     if (alone)
         fj_future_unref(f);
@@ -247,9 +248,9 @@ bool fj__future_forget(fj_future *f, fj_future_fn fn, void *user)
 
 bool fj__future_watched(fj_future *f)
 {
-    (void)pthread_mutex_lock(&f->lock);
+    (void)fj__native.pthread_mutex_lock(&f->lock);
     bool watched = f->first != NULL;
-    (void)pthread_mutex_unlock(&f->lock);
+    (void)fj__native.pthread_mutex_unlock(&f->lock);
     return watched;
 }
 
@@ -259,10 +260,10 @@ static void leave(fj_future *f, fj__waiter *w)
 {
     if (atomic_load_explicit(&w->woken, memory_order_acquire) != 0)
         return;
-    (void)pthread_mutex_lock(&f->lock);
+    (void)fj__native.pthread_mutex_lock(&f->lock);
     if (fj__waiters_has(&f->waiters, w))
         fj__waiters_remove(&f->waiters, w);
-    (void)pthread_mutex_unlock(&f->lock);
+    (void)fj__native.pthread_mutex_unlock(&f->lock);
 }
 
 fj_code fj__future_pause(fj_future *f, fj_deadline by, const char *what)
@@ -272,11 +273,11 @@ fj_code fj__future_pause(fj_future *f, fj_deadline by, const char *what)
 
     if (code != FJ_OK)
         return code;
-    (void)pthread_mutex_lock(&f->lock);
+    (void)fj__native.pthread_mutex_lock(&f->lock);
     bool done = atomic_load_explicit(&f->done, memory_order_relaxed);
     if (!done)
         fj__waiters_push(&f->waiters, &w);
-    (void)pthread_mutex_unlock(&f->lock);
+    (void)fj__native.pthread_mutex_unlock(&f->lock);
     if (done)
         return FJ_OK;
     code = fj__waiter_pause(&w, by);
@@ -309,26 +310,26 @@ fj_code fj__future_sleep(fj_future *f, unsigned seen, fj_deadline by)
      * caller to find out. */
     if (fj__waiter_init(&w, "driver") != FJ_OK)
         w = (fj__waiter){ .what = "driver" };
-    (void)pthread_mutex_lock(&f->lock);
+    (void)fj__native.pthread_mutex_lock(&f->lock);
     bool sleep = !fj_future_done(f) && fj__future_nudges(f) == seen;
     if (sleep)
         fj__waiters_push(&f->waiters, &w);
-    (void)pthread_mutex_unlock(&f->lock);
+    (void)fj__native.pthread_mutex_unlock(&f->lock);
     if (sleep)
         code = fj__waiter_wait(&w, by);
-    (void)pthread_mutex_lock(&f->lock);
+    (void)fj__native.pthread_mutex_lock(&f->lock);
     if (fj__waiters_has(&f->waiters, &w))
         fj__waiters_remove(&f->waiters, &w);
-    (void)pthread_mutex_unlock(&f->lock);
+    (void)fj__native.pthread_mutex_unlock(&f->lock);
     return code;
 }
 
 void fj__future_nudge(fj_future *f)
 {
-    (void)pthread_mutex_lock(&f->lock);
+    (void)fj__native.pthread_mutex_lock(&f->lock);
     (void)atomic_fetch_add_explicit(&f->nudges, 1, memory_order_relaxed);
     wake_all(f);
-    (void)pthread_mutex_unlock(&f->lock);
+    (void)fj__native.pthread_mutex_unlock(&f->lock);
 }
 
 static fj_code give_up(fj_code code, fj_error **err)

@@ -6,6 +6,8 @@
  */
 #include "runtime/inbox.h"
 
+#include "base/native.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -29,7 +31,7 @@ fj_code fj__inbox_init(fj__inbox *in, fj_error **err)
 void fj__inbox_fini(fj__inbox *in)
 {
     if (in->fd >= 0)
-        (void)close(in->fd);
+        (void)fj__native.close(in->fd);
     in->fd = -1;
 }
 

@@ -3,6 +3,7 @@
  * Children.  A pidfd is readable when its process has ended; where the kernel has none, or a filter of system calls refuses it,
  * a thread waits instead and posts a letter.  Either way the loop's thread reaps.
  */
+#include "base/native.h"
 #include "runtime/loop_impl.h"
 
 #include "base/alloc.h"
@@ -70,9 +71,9 @@ static bool reap(const struct fj__child *c, int *status)
 
 static void sentry_unref(struct sentry *s)
 {
-    (void)pthread_mutex_lock(&s->lock);
+    (void)fj__native.pthread_mutex_lock(&s->lock);
     unsigned left = --s->refs;
-    (void)pthread_mutex_unlock(&s->lock);
+    (void)fj__native.pthread_mutex_unlock(&s->lock);
     if (left != 0)
         return;
     (void)pthread_mutex_destroy(&s->lock);
@@ -86,10 +87,10 @@ static void *watch(void *arg)
 
     while (waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR)
         ;
-    (void)pthread_mutex_lock(&s->lock);
+    (void)fj__native.pthread_mutex_lock(&s->lock);
     if (s->child != NULL)
         (void)fj__loop_post(s->child->loop, &s->child->letter);
-    (void)pthread_mutex_unlock(&s->lock);
+    (void)fj__native.pthread_mutex_unlock(&s->lock);
     sentry_unref(s);
     return NULL;
 }
@@ -123,12 +124,12 @@ static void let_go(struct fj__child *c)
     *at = c->next;
     if (c->pidfd >= 0) {
         ev_io_stop(c->loop->ev, &c->io);
-        (void)close(c->pidfd);
+        (void)fj__native.close(c->pidfd);
     }
     if (c->sentry != NULL) {
-        (void)pthread_mutex_lock(&c->sentry->lock);
+        (void)fj__native.pthread_mutex_lock(&c->sentry->lock);
         c->sentry->child = NULL;
-        (void)pthread_mutex_unlock(&c->sentry->lock);
+        (void)fj__native.pthread_mutex_unlock(&c->sentry->lock);
         sentry_unref(c->sentry);
     }
     if (atomic_load(&c->letter.posted))

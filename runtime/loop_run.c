@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The turn of a loop, and the three who make it turn: its own run, a caller of fj_loop_turn(), a host's loop. */
+#include "base/native.h"
 #include "runtime/loop_impl.h"
 
 #include "base/alloc.h"
@@ -162,13 +163,13 @@ struct until {
 
 static void until_unref(struct until *until, bool leaving)
 {
-    (void)pthread_mutex_lock(&until->lock);
+    (void)fj__native.pthread_mutex_lock(&until->lock);
     if (leaving)
         until->loop = NULL;
     else if (until->loop != NULL && fj__loop_ours(until->loop))
         fj__inbox_wake(&until->loop->inbox);
     unsigned left = --until->refs;
-    (void)pthread_mutex_unlock(&until->lock);
+    (void)fj__native.pthread_mutex_unlock(&until->lock);
     if (left == 0) {
         (void)pthread_mutex_destroy(&until->lock);
         fj__free(until);

@@ -3,6 +3,7 @@
  * Signals.  The handler posts a letter to the loop, which is all that is safe there; the call-back runs when it is read.
  * Whoever removes one waits until no handler is under way that may have seen it.
  */
+#include "base/native.h"
 #include "runtime/loop_impl.h"
 
 #include "base/alloc.h"
@@ -105,9 +106,9 @@ fj_code fj_loop_add_signal(fj_loop *loop, int number, fj_signal_fn fn, void *use
     s->number = number;
     s->fn = fn;
     s->user = user;
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     fj_code code = put(loop, s, err);
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
     if (code != FJ_OK)
         fj__free(s);
     return code;
@@ -115,12 +116,12 @@ fj_code fj_loop_add_signal(fj_loop *loop, int number, fj_signal_fn fn, void *use
 
 static bool removed(fj_loop *loop, int number)
 {
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
     struct fj__signal *s = atomic_load(&signals[number]);
     bool is = s != NULL && s->loop == loop;
     if (is)
         remove_it(s);
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
     return is;
 }
 

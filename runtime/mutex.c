@@ -2,6 +2,7 @@
 #include "runtime/mutex.h"
 
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/waiting.h"
 
 #include <fjord/await.h>
@@ -75,7 +76,7 @@ fj_code fj_mutex_lock(fj_mutex *m, fj_deadline by)
     fj_code code = FJ_OK;
     bool granted;
 
-    (void)pthread_mutex_lock(&m->lock);
+    (void)fj__native.pthread_mutex_lock(&m->lock);
     if (!take(m, me)) {
         if (m->owner == me) {
             code = FJ_STATE;
@@ -85,43 +86,43 @@ fj_code fj_mutex_lock(fj_mutex *m, fj_deadline by)
                 pass_on(m);
         }
     }
-    (void)pthread_mutex_unlock(&m->lock);
+    (void)fj__native.pthread_mutex_unlock(&m->lock);
     return code;
 }
 
 bool fj_mutex_trylock(fj_mutex *m)
 {
-    (void)pthread_mutex_lock(&m->lock);
+    (void)fj__native.pthread_mutex_lock(&m->lock);
     bool taken = take(m, self());
-    (void)pthread_mutex_unlock(&m->lock);
+    (void)fj__native.pthread_mutex_unlock(&m->lock);
     return taken;
 }
 
 fj_code fj_mutex_unlock(fj_mutex *m)
 {
-    (void)pthread_mutex_lock(&m->lock);
+    (void)fj__native.pthread_mutex_lock(&m->lock);
     bool mine = m->owner == self();
     if (mine && --m->depth == 0)
         pass_on(m);
-    (void)pthread_mutex_unlock(&m->lock);
+    (void)fj__native.pthread_mutex_unlock(&m->lock);
     return mine ? FJ_OK : FJ_STATE;
 }
 
 bool fj_mutex_locked(fj_mutex *m)
 {
-    (void)pthread_mutex_lock(&m->lock);
+    (void)fj__native.pthread_mutex_lock(&m->lock);
     bool locked = m->owner != NULL;
-    (void)pthread_mutex_unlock(&m->lock);
+    (void)fj__native.pthread_mutex_unlock(&m->lock);
     return locked;
 }
 
 unsigned fj__mutex_leave(fj_mutex *m)
 {
-    (void)pthread_mutex_lock(&m->lock);
+    (void)fj__native.pthread_mutex_lock(&m->lock);
     unsigned depth = m->owner == self() ? m->depth : 0;
     if (depth > 0)
         pass_on(m);
-    (void)pthread_mutex_unlock(&m->lock);
+    (void)fj__native.pthread_mutex_unlock(&m->lock);
     return depth;
 }
 
@@ -131,9 +132,9 @@ fj_code fj__mutex_return(fj_mutex *m, unsigned depth)
     fj_code code = fj_mutex_lock(m, fj_never());
     fj_shield_end();
     if (code == FJ_OK) {
-        (void)pthread_mutex_lock(&m->lock);
+        (void)fj__native.pthread_mutex_lock(&m->lock);
         m->depth = depth;
-        (void)pthread_mutex_unlock(&m->lock);
+        (void)fj__native.pthread_mutex_unlock(&m->lock);
     }
     return code;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who overflowed a stack: said by name before the process dies, as the fault alone says nothing. */
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/fibre.h"
 
 #include <errno.h>
@@ -56,7 +57,7 @@ static void report(const fj__fibre *f)
     put_number(&l,
                (f->stack.size + 1023) & ~(size_t)1023); /* as it was asked for, before its top was coloured */
     put(&l, " bytes; give it more: `stack` in fj_task_opts, or [fjord] stack_size\n");
-    ssize_t written = write(STDERR_FILENO, l.text, l.used);
+    ssize_t written = fj__native.write(STDERR_FILENO, l.text, l.used);
     (void)written; /* there is nobody else to tell */
 }
 

@@ -7,6 +7,7 @@
 #include "runtime/pool.h"
 
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/future.h"
 #include "runtime/sync.h"
 #include "runtime/thread.h"
@@ -42,12 +43,12 @@ static struct {
 
 static void lock(void)
 {
-    (void)pthread_mutex_lock(&pool.lock);
+    (void)fj__native.pthread_mutex_lock(&pool.lock);
 }
 
 static void unlock(void)
 {
-    (void)pthread_mutex_unlock(&pool.lock);
+    (void)fj__native.pthread_mutex_unlock(&pool.lock);
 }
 
 /* ---- forks ------------------------------------------------------------------------------------- */
@@ -207,10 +208,10 @@ static void *thread(void *user)
     pool.left_one = true;
     pool.left = pthread_self();
     pool.threads--;
-    (void)pthread_cond_broadcast(&pool.ended);
+    (void)fj__native.pthread_cond_broadcast(&pool.ended);
     unlock();
     if (before)
-        (void)pthread_join(left, NULL);
+        (void)fj__native.pthread_join(left, NULL);
     return user;
 }
 
@@ -232,15 +233,15 @@ static int provide(void)
 static void await_end(bool busy_too)
 {
     pool.stopping = true;
-    (void)pthread_cond_broadcast(&pool.work);
+    (void)fj__native.pthread_cond_broadcast(&pool.work);
     while (pool.threads > (busy_too ? 0 : pool.busy))
-        (void)pthread_cond_wait(&pool.ended, &pool.lock);
+        (void)fj__native.pthread_cond_wait(&pool.ended, &pool.lock);
     bool before = pool.left_one;
     pthread_t left = pool.left;
     pool.left_one = false;
     unlock();
     if (before)
-        (void)pthread_join(left, NULL);
+        (void)fj__native.pthread_join(left, NULL);
 }
 
 /* The process ends: what still runs cannot be waited for, but the others leave nothing behind. */
@@ -289,7 +290,7 @@ void fj_thread_pool_size(unsigned n)
     lock();
     pool.size = n != 0 ? n : SIZE;
     if (pool.ready)
-        (void)pthread_cond_broadcast(&pool.work);
+        (void)fj__native.pthread_cond_broadcast(&pool.work);
     unlock();
 }
 
@@ -307,7 +308,7 @@ static fj_code submit(struct job *job, fj_error **err)
         if (rc != 0)
             pull(job);
         else
-            (void)pthread_cond_signal(&pool.work);
+            (void)fj__native.pthread_cond_signal(&pool.work);
     }
     unlock();
     if (closed)

@@ -6,6 +6,7 @@
  * there are never more items than the bound.
  */
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/queue_items.h"
 #include "runtime/waiting.h"
 
@@ -148,19 +149,19 @@ static fj_code wait_and_put(fj_queue *q, void *item, fj_deadline by)
 
 fj_code fj_queue_put(fj_queue *q, void *item, fj_deadline by)
 {
-    (void)pthread_mutex_lock(&q->lock);
+    (void)fj__native.pthread_mutex_lock(&q->lock);
     fj_code code = put_now(q, item);
     if (code == FJ_AGAIN)
         code = wait_and_put(q, item, by);
-    (void)pthread_mutex_unlock(&q->lock);
+    (void)fj__native.pthread_mutex_unlock(&q->lock);
     return code;
 }
 
 fj_code fj_queue_put_nowait(fj_queue *q, void *item)
 {
-    (void)pthread_mutex_lock(&q->lock);
+    (void)fj__native.pthread_mutex_lock(&q->lock);
     fj_code code = put_now(q, item);
-    (void)pthread_mutex_unlock(&q->lock);
+    (void)fj__native.pthread_mutex_unlock(&q->lock);
     return code;
 }
 
@@ -197,19 +198,19 @@ static fj_code wait_and_get(fj_queue *q, fj_deadline by, void **ret)
 
 fj_code fj_queue_get(fj_queue *q, fj_deadline by, void **ret)
 {
-    (void)pthread_mutex_lock(&q->lock);
+    (void)fj__native.pthread_mutex_lock(&q->lock);
     fj_code code = get_now(q, ret);
     if (code == FJ_AGAIN)
         code = wait_and_get(q, by, ret);
-    (void)pthread_mutex_unlock(&q->lock);
+    (void)fj__native.pthread_mutex_unlock(&q->lock);
     return code;
 }
 
 fj_code fj_queue_get_nowait(fj_queue *q, void **ret)
 {
-    (void)pthread_mutex_lock(&q->lock);
+    (void)fj__native.pthread_mutex_lock(&q->lock);
     fj_code code = get_now(q, ret);
-    (void)pthread_mutex_unlock(&q->lock);
+    (void)fj__native.pthread_mutex_unlock(&q->lock);
     return code;
 }
 
@@ -217,29 +218,29 @@ fj_code fj_queue_get_nowait(fj_queue *q, void **ret)
 
 size_t fj_queue_size(fj_queue *q)
 {
-    (void)pthread_mutex_lock(&q->lock);
+    (void)fj__native.pthread_mutex_lock(&q->lock);
     size_t n = inside(q);
-    (void)pthread_mutex_unlock(&q->lock);
+    (void)fj__native.pthread_mutex_unlock(&q->lock);
     return n;
 }
 
 void fj_queue_close(fj_queue *q)
 {
-    (void)pthread_mutex_lock(&q->lock);
+    (void)fj__native.pthread_mutex_lock(&q->lock);
     q->closed = true;
     settle(q);
-    (void)pthread_mutex_unlock(&q->lock);
+    (void)fj__native.pthread_mutex_unlock(&q->lock);
 }
 
 fj_code fj_queue_task_done(fj_queue *q)
 {
-    (void)pthread_mutex_lock(&q->lock);
+    (void)fj__native.pthread_mutex_lock(&q->lock);
     bool one = q->undone > 0;
     if (one) {
         q->undone--;
         settle(q);
     }
-    (void)pthread_mutex_unlock(&q->lock);
+    (void)fj__native.pthread_mutex_unlock(&q->lock);
     return one ? FJ_OK : FJ_STATE;
 }
 
@@ -248,9 +249,9 @@ fj_code fj_queue_join(fj_queue *q, fj_deadline by)
     fj_code code = FJ_OK;
     bool granted; /* it concerns all who wait: nothing to pass on */
 
-    (void)pthread_mutex_lock(&q->lock);
+    (void)fj__native.pthread_mutex_lock(&q->lock);
     if (inside(q) + q->undone > 0)
         code = fj__wait_in_line(&q->joiners, &q->lock, q->what, NULL, by, &granted);
-    (void)pthread_mutex_unlock(&q->lock);
+    (void)fj__native.pthread_mutex_unlock(&q->lock);
     return code;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/waiting.h"
 
 #include <fjord/sync.h>
@@ -67,7 +68,7 @@ static fj_code lock(fj_rwlock *l, char *how, fj_deadline by)
     fj_code code = FJ_OK;
     bool granted;
 
-    (void)pthread_mutex_lock(&l->lock);
+    (void)fj__native.pthread_mutex_lock(&l->lock);
     if (l->waiters.first != NULL || !take(l, how)) {
         code = fj__wait_in_line(&l->waiters, &l->lock, l->what, how, by, &granted);
         if (code != FJ_OK && granted)
@@ -75,7 +76,7 @@ static fj_code lock(fj_rwlock *l, char *how, fj_deadline by)
         else if (code != FJ_OK)
             admit(l); /* a writer that gave up may have been all that readers waited for */
     }
-    (void)pthread_mutex_unlock(&l->lock);
+    (void)fj__native.pthread_mutex_unlock(&l->lock);
     return code;
 }
 
@@ -91,10 +92,10 @@ fj_code fj_rwlock_write(fj_rwlock *l, fj_deadline by)
 
 fj_code fj_rwlock_unlock(fj_rwlock *l)
 {
-    (void)pthread_mutex_lock(&l->lock);
+    (void)fj__native.pthread_mutex_lock(&l->lock);
     bool locked = l->writing || l->readers > 0;
     if (locked)
         leave(l);
-    (void)pthread_mutex_unlock(&l->lock);
+    (void)fj__native.pthread_mutex_unlock(&l->lock);
     return locked ? FJ_OK : FJ_STATE;
 }

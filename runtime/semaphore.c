@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/waiting.h"
 
 #include <fjord/sync.h>
@@ -50,7 +51,7 @@ fj_code fj_semaphore_acquire(fj_semaphore *s, fj_deadline by)
     fj_code code = FJ_OK;
     bool granted;
 
-    (void)pthread_mutex_lock(&s->lock);
+    (void)fj__native.pthread_mutex_lock(&s->lock);
     if (s->value > 0) {
         s->value--;
     } else {
@@ -58,34 +59,34 @@ fj_code fj_semaphore_acquire(fj_semaphore *s, fj_deadline by)
         if (code != FJ_OK && granted)
             give(s);
     }
-    (void)pthread_mutex_unlock(&s->lock);
+    (void)fj__native.pthread_mutex_unlock(&s->lock);
     return code;
 }
 
 bool fj_semaphore_try(fj_semaphore *s)
 {
-    (void)pthread_mutex_lock(&s->lock);
+    (void)fj__native.pthread_mutex_lock(&s->lock);
     bool taken = s->value > 0;
     if (taken)
         s->value--;
-    (void)pthread_mutex_unlock(&s->lock);
+    (void)fj__native.pthread_mutex_unlock(&s->lock);
     return taken;
 }
 
 fj_code fj_semaphore_release(fj_semaphore *s)
 {
-    (void)pthread_mutex_lock(&s->lock);
+    (void)fj__native.pthread_mutex_lock(&s->lock);
     bool room = s->value < s->bound;
     if (room)
         give(s);
-    (void)pthread_mutex_unlock(&s->lock);
+    (void)fj__native.pthread_mutex_unlock(&s->lock);
     return room ? FJ_OK : FJ_STATE;
 }
 
 unsigned fj_semaphore_value(fj_semaphore *s)
 {
-    (void)pthread_mutex_lock(&s->lock);
+    (void)fj__native.pthread_mutex_lock(&s->lock);
     unsigned value = s->value;
-    (void)pthread_mutex_unlock(&s->lock);
+    (void)fj__native.pthread_mutex_unlock(&s->lock);
     return value;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/stack.h"
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/guard.h"
 #include "runtime/sanitize.h"
 
@@ -55,12 +56,12 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void lock_slabs(void)
 {
-    (void)pthread_mutex_lock(&slabs_lock);
+    (void)fj__native.pthread_mutex_lock(&slabs_lock);
 }
 
 static void unlock_slabs(void)
 {
-    (void)pthread_mutex_unlock(&slabs_lock);
+    (void)fj__native.pthread_mutex_unlock(&slabs_lock);
 }
 
 /* ---- slabs ----------------------------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sync.h"
 
+#include "base/native.h"
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -48,11 +50,11 @@ void fj__cond_init(pthread_cond_t *cond)
 bool fj__cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, fj_deadline by)
 {
     if (fj_is_never(by)) {
-        (void)pthread_cond_wait(cond, lock);
+        (void)fj__native.pthread_cond_wait(cond, lock);
         return true;
     }
     struct timespec until = as_timespec(by);
-    return pthread_cond_timedwait(cond, lock, &until) != ETIMEDOUT;
+    return fj__native.pthread_cond_timedwait(cond, lock, &until) != ETIMEDOUT;
 }
 
 static void in_child(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tasks of a loop: kept by the loop, which ends them before it goes. */
+#include "base/native.h"
 #include "runtime/task_impl.h"
 
 #include "base/alloc.h"
@@ -62,9 +63,9 @@ static void forget(void *value)
 {
     fj__tasks *ts = value;
 
-    (void)pthread_mutex_lock(&ts->lock);
+    (void)fj__native.pthread_mutex_lock(&ts->lock);
     ts->loop = NULL;
-    (void)pthread_mutex_unlock(&ts->lock);
+    (void)fj__native.pthread_mutex_unlock(&ts->lock);
     fj__tasks_unref(ts);
 }
 
@@ -138,10 +139,10 @@ void fj__tasks_trouble(fj__tasks *ts, const char *what, const char *name, const 
     fj_loop *loop = NULL;
 
     if (ts != NULL) {
-        (void)pthread_mutex_lock(&ts->lock);
+        (void)fj__native.pthread_mutex_lock(&ts->lock);
         if (ts->loop != NULL && fj__loop_here(ts->loop))
             loop = ts->loop; /* on its own thread: nobody frees it meanwhile */
-        (void)pthread_mutex_unlock(&ts->lock);
+        (void)fj__native.pthread_mutex_unlock(&ts->lock);
     }
     fj__tasks_never(loop, what, name, done, made_at, error);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Waiting for some of several futures. */
+#include "base/native.h"
 #include "runtime/batch.h"
 
 #include "base/alloc.h"
@@ -28,9 +29,9 @@ fj_code fj_wait(fj_future *const *futures, size_t n, fj_wait_until until, fj_dea
         return code;
     code = fj__batch_wait(b, enough, &until, by);
     if (ret_done != NULL && (code == FJ_OK || code == FJ_TIMEOUT)) {
-        (void)pthread_mutex_lock(&b->lock);
+        (void)fj__native.pthread_mutex_lock(&b->lock);
         *ret_done = b->done;
-        (void)pthread_mutex_unlock(&b->lock);
+        (void)fj__native.pthread_mutex_unlock(&b->lock);
     }
     fj__batch_free(b);
     return code == FJ_OK ? FJ_OK : fj_fail(err, code, "waiting for %zu futures: %s", n, fj_code_text(code));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/waiting.h"
 
+#include "base/native.h"
 #include "runtime/task.h"
 
 fj_code fj__wait_for_grant(fj__waiter *w, fj_deadline by)
@@ -24,10 +25,10 @@ fj_code fj__wait_in_line(fj__waiters *line, pthread_mutex_t *lock, const char *w
         return code;
     w.user = user;
     fj__waiters_push(line, &w);
-    (void)pthread_mutex_unlock(lock);
+    (void)fj__native.pthread_mutex_unlock(lock);
     code = fj__wait_for_grant(&w, by);
     /* Locked when woken, too: the granter may still be inside, and the object is freed only after it has left. */
-    (void)pthread_mutex_lock(lock);
+    (void)fj__native.pthread_mutex_lock(lock);
     if (fj__waiters_has(line, &w))
         fj__waiters_remove(line, &w);
     else

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/native.h"
 #include "runtime/clock.h"
 #include "runtime/sync.h"
 #include "runtime/thread.h"
@@ -97,22 +98,22 @@ static void install(void)
 
     (void)backtrace(first, 1); /* loads the unwinder, which allocates */
     (void)sigemptyset(&action.sa_mask);
-    (void)pthread_mutex_lock(&installing);
+    (void)fj__native.pthread_mutex_lock(&installing);
     if (installed++ == 0)
         (void)sigaction(SIGNAL, &action, &before);
-    (void)pthread_mutex_unlock(&installing);
+    (void)fj__native.pthread_mutex_unlock(&installing);
 }
 
 static void uninstall(void)
 {
     struct sigaction now;
 
-    (void)pthread_mutex_lock(&installing);
+    (void)fj__native.pthread_mutex_lock(&installing);
     /* Somebody who has put a handler over ours may go on to it: then it stays. */
     if (--installed == 0 && sigaction(SIGNAL, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) != 0 &&
         now.sa_sigaction == on_signal)
         (void)sigaction(SIGNAL, &before, NULL);
-    (void)pthread_mutex_unlock(&installing);
+    (void)fj__native.pthread_mutex_unlock(&installing);
 }
 
 /* ---- on the watchdog's thread ---- */
@@ -125,9 +126,9 @@ static bool ask(fj__watchdog *dog, unsigned job)
     atomic_store(&captured.done, 0);
     captured.n = 0;
     atomic_store(&wanted, dog);
-    (void)pthread_mutex_lock(&dog->lock);
+    (void)fj__native.pthread_mutex_lock(&dog->lock);
     bool sent = dog->watching && pthread_kill(dog->watched, SIGNAL) == 0;
-    (void)pthread_mutex_unlock(&dog->lock);
+    (void)fj__native.pthread_mutex_unlock(&dog->lock);
     while (sent && atomic_load(&captured.done) == 0 && atomic_load(&dog->job) == job &&
            fj__clock_real_ns() < until)
         (void)fj__futex_wait(&captured.done, 0, (fj_deadline){ until });
@@ -164,14 +165,14 @@ static void tell(fj__watchdog *dog, unsigned job)
     size_t n = 0;
     double seconds = (double)(fj__clock_real_ns() - atomic_load(&dog->since)) * 1e-9;
 
-    (void)pthread_mutex_lock(&capturing);
+    (void)fj__native.pthread_mutex_lock(&capturing);
     bool answered = ask(dog, job);
     /* The first is the handler. */
     for (int i = 1; answered && i < captured.n; i++)
         append(text, &n, i > 1 ? " < " : "", captured.frames[i]);
     char name[NAME_SIZE];
     memcpy(name, captured.name, sizeof name);
-    (void)pthread_mutex_unlock(&capturing);
+    (void)fj__native.pthread_mutex_unlock(&capturing);
     if (answered)
         fj__log(FJ_LOG_WARNING, "loop", "%s has blocked the loop for %.3f seconds, at %s",
                 name[0] != 0 ? name : "a call-back", seconds, text);
@@ -208,13 +209,13 @@ static void *guard(void *user)
     fj__watchdog *dog = user;
     unsigned told = 0;
 
-    (void)pthread_mutex_lock(&dog->lock);
+    (void)fj__native.pthread_mutex_lock(&dog->lock);
     while (wait_for_late(dog, told, &told)) {
-        (void)pthread_mutex_unlock(&dog->lock);
+        (void)fj__native.pthread_mutex_unlock(&dog->lock);
         tell(dog, told);
-        (void)pthread_mutex_lock(&dog->lock);
+        (void)fj__native.pthread_mutex_lock(&dog->lock);
     }
-    (void)pthread_mutex_unlock(&dog->lock);
+    (void)fj__native.pthread_mutex_unlock(&dog->lock);
     return NULL;
 }
 
@@ -248,11 +249,11 @@ void fj__watchdog_free(fj__watchdog *dog)
     if (dog == NULL)
         return;
     if (dog->generation == fj__fork_generation()) {
-        (void)pthread_mutex_lock(&dog->lock);
+        (void)fj__native.pthread_mutex_lock(&dog->lock);
         dog->quit = true;
-        (void)pthread_cond_signal(&dog->changed);
-        (void)pthread_mutex_unlock(&dog->lock);
-        (void)pthread_join(dog->thread, NULL);
+        (void)fj__native.pthread_cond_signal(&dog->changed);
+        (void)fj__native.pthread_mutex_unlock(&dog->lock);
+        (void)fj__native.pthread_join(dog->thread, NULL);
         (void)pthread_cond_destroy(&dog->changed);
         (void)pthread_mutex_destroy(&dog->lock);
         uninstall();
@@ -262,19 +263,19 @@ void fj__watchdog_free(fj__watchdog *dog)
 
 void fj__watchdog_watch(fj__watchdog *dog)
 {
-    (void)pthread_mutex_lock(&dog->lock);
+    (void)fj__native.pthread_mutex_lock(&dog->lock);
     dog->watched = pthread_self();
     dog->watching = true;
-    (void)pthread_mutex_unlock(&dog->lock);
+    (void)fj__native.pthread_mutex_unlock(&dog->lock);
     mine = dog;
 }
 
 void fj__watchdog_unwatch(fj__watchdog *dog)
 {
     mine = NULL;
-    (void)pthread_mutex_lock(&dog->lock);
+    (void)fj__native.pthread_mutex_lock(&dog->lock);
     dog->watching = false;
-    (void)pthread_mutex_unlock(&dog->lock);
+    (void)fj__native.pthread_mutex_unlock(&dog->lock);
 }
 
 void fj__watchdog_begin(fj__watchdog *dog, const char *name, int64_t now)
@@ -283,9 +284,9 @@ void fj__watchdog_begin(fj__watchdog *dog, const char *name, int64_t now)
     atomic_store(&dog->since, now);
     (void)atomic_fetch_add(&dog->job, 1);
     if (atomic_load(&dog->deep) && atomic_exchange(&dog->deep, false)) {
-        (void)pthread_mutex_lock(&dog->lock);
-        (void)pthread_cond_signal(&dog->changed);
-        (void)pthread_mutex_unlock(&dog->lock);
+        (void)fj__native.pthread_mutex_lock(&dog->lock);
+        (void)fj__native.pthread_cond_signal(&dog->changed);
+        (void)fj__native.pthread_mutex_unlock(&dog->lock);
     }
 }
 

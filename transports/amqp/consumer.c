@@ -3,6 +3,7 @@
 #include "transports/amqp/consumer.h"
 
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/future.h"
 #include "transports/amqp/listener.h"
 #include "transports/amqp/topology.h"
@@ -27,9 +28,9 @@ void fj__listener_signal(fj__amqp_listener *l)
     if (l->event_fd < 0)
         return;
     if (l->first != NULL)
-        ignored = write(l->event_fd, &(uint64_t){ 1 }, sizeof count);
+        ignored = fj__native.write(l->event_fd, &(uint64_t){ 1 }, sizeof count);
     else
-        ignored = read(l->event_fd, &count, sizeof count);
+        ignored = fj__native.read(l->event_fd, &count, sizeof count);
     (void)ignored;
 }
 

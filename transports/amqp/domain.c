@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transports/amqp/domain.h"
 
+#include "base/native.h"
 #include "transports/amqp/publisher.h"
 #include "transports/amqp/pump.h"
 #include "transports/amqp/replies.h"
@@ -23,7 +24,7 @@ struct line {
 
 void fj__domain_lock(fj__domain *d)
 {
-    (void)pthread_mutex_lock(&d->lock);
+    (void)fj__native.pthread_mutex_lock(&d->lock);
 }
 
 void fj__domain_unlock(fj__domain *d)
@@ -31,7 +32,7 @@ void fj__domain_unlock(fj__domain *d)
     fj__outcome *o = d->outcomes;
     d->outcomes = NULL;
     d->outcomes_end = &d->outcomes;
-    (void)pthread_mutex_unlock(&d->lock);
+    (void)fj__native.pthread_mutex_unlock(&d->lock);
     if (o == NULL)
         return;
     while (o != NULL) {
@@ -40,9 +41,9 @@ void fj__domain_unlock(fj__domain *d)
         o = next;
     }
     /* The caller whose future this completed may have begun to lead meanwhile: it sleeps in poll, not on the future. */
-    (void)pthread_mutex_lock(&d->lock);
+    (void)fj__native.pthread_mutex_lock(&d->lock);
     fj__pump_wake(d);
-    (void)pthread_mutex_unlock(&d->lock);
+    (void)fj__native.pthread_mutex_unlock(&d->lock);
 }
 
 void fj__domain_gather(fj__domain *d, fj__outcome *o)
@@ -250,7 +251,7 @@ void fj__domain_turn(fj__domain *d, const fj_watch *ready, fj_deadline now)
 {
     if (ready->n != 0 && ready->fds[0].read) {
         uint64_t count;
-        ssize_t ignored = read(d->wake_fd, &count, sizeof count);
+        ssize_t ignored = fj__native.read(d->wake_fd, &count, sizeof count);
         (void)ignored;
         fj__pump_nudge(d); /* an interrupt from a signal handler can reach the sleepers in no other way */
     }
@@ -358,7 +359,7 @@ void fj__domain_free(fj__domain *d)
     fj__link_fini(&d->publishing);
     fj__timers_fini(&d->timers);
     if (d->wake_fd >= 0)
-        (void)close(d->wake_fd);
+        (void)fj__native.close(d->wake_fd);
     (void)pthread_mutex_destroy(&d->lock);
     fj__free(d);
     fj__publisher_free(publisher);

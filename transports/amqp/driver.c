@@ -5,6 +5,7 @@
  */
 #include "base/alloc.h"
 #include "base/ids.h"
+#include "base/native.h"
 #include "runtime/future.h"
 #include "runtime/loop.h"
 #include "transports/amqp/consumer.h"
@@ -74,9 +75,9 @@ static fj_code open_(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj
 /* The list is walked without its lock: it only grows, behind the first. */
 static fj__domain *after(amqp_driver *d, const fj__domain *domain)
 {
-    (void)pthread_mutex_lock(&d->lock);
+    (void)fj__native.pthread_mutex_lock(&d->lock);
     fj__domain *next = domain->next;
-    (void)pthread_mutex_unlock(&d->lock);
+    (void)fj__native.pthread_mutex_unlock(&d->lock);
     return next;
 }
 
@@ -91,11 +92,11 @@ static fj_code add_domain(amqp_driver *d, fj_loop *loop, fj__domain **ret, fj_er
         fj__domain_free(domain);
         return rc;
     }
-    (void)pthread_mutex_lock(&d->lock);
+    (void)fj__native.pthread_mutex_lock(&d->lock);
     domain->closed = d->closed;
     domain->next = d->domain->next;
     d->domain->next = domain;
-    (void)pthread_mutex_unlock(&d->lock);
+    (void)fj__native.pthread_mutex_unlock(&d->lock);
     *ret = domain;
     return FJ_OK;
 }
@@ -103,11 +104,11 @@ static fj_code add_domain(amqp_driver *d, fj_loop *loop, fj__domain **ret, fj_er
 /* One whose loop is gone: there are as many domains as there were ever loops at a time. */
 static fj__domain *take_over(amqp_driver *d, fj_loop *loop)
 {
-    (void)pthread_mutex_lock(&d->lock);
+    (void)fj__native.pthread_mutex_lock(&d->lock);
     fj__domain *domain = d->closed ? NULL : d->domain->next;
     while (domain != NULL && !fj__pump_take_over(domain, loop))
         domain = domain->next;
-    (void)pthread_mutex_unlock(&d->lock);
+    (void)fj__native.pthread_mutex_unlock(&d->lock);
     return domain;
 }
 
@@ -307,9 +308,9 @@ static void close_(fj_driver *base)
 {
     amqp_driver *d = driver_of(base);
 
-    (void)pthread_mutex_lock(&d->lock);
+    (void)fj__native.pthread_mutex_lock(&d->lock);
     d->closed = true;
-    (void)pthread_mutex_unlock(&d->lock);
+    (void)fj__native.pthread_mutex_unlock(&d->lock);
     for (fj__domain *domain = d->domain; domain != NULL; domain = after(d, domain)) {
         fj__domain_lock(domain);
         fj__domain_close(domain, "the transport was closed");

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/ids.h"
+#include "base/native.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -49,7 +50,7 @@ bool fj__link_init(fj__link *l, const fj__amqp_settings *s, const fj__link_ops *
 static void release(fj__link *l)
 {
     if (l->fd >= 0)
-        (void)close(l->fd);
+        (void)fj__native.close(l->fd);
     l->fd = -1;
     fj__resolve_free(l->resolve);
     l->resolve = NULL;
@@ -219,12 +220,12 @@ static void connect_next(fj__link *l, fj_deadline now)
             continue;
         }
         l->opened++;
-        if (connect(l->fd, a->ai_addr, a->ai_addrlen) == 0 || errno == EINPROGRESS) {
+        if (fj__native.connect(l->fd, a->ai_addr, a->ai_addrlen) == 0 || errno == EINPROGRESS) {
             l->state = FJ__LINK_CONNECTING;
             return;
         }
         why = errno;
-        (void)close(l->fd);
+        (void)fj__native.close(l->fd);
         l->fd = -1;
     }
     char text[128];
@@ -237,13 +238,13 @@ static void check_connect(fj__link *l, fj_deadline now)
     int why = 0;
     socklen_t n = sizeof why;
 
-    if (poll(&p, 1, 0) != 1)
+    if (fj__native.poll(&p, 1, 0) != 1)
         return;
     if (getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &why, &n) == 0 && why == 0) {
         connected(l, now);
         return;
     }
-    (void)close(l->fd);
+    (void)fj__native.close(l->fd);
     l->fd = -1;
     if (l->address->ai_next != NULL) {
         l->address = l->address->ai_next;
@@ -389,7 +390,7 @@ void fj__link_flush(fj__link *l, fj_deadline now)
         l->wants_write = n != 0;
         if (n == 0)
             return;
-        ssize_t put = send(l->fd, fj__buf_data(out), n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t put = fj__native.send(l->fd, fj__buf_data(out), n, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (put > 0) {
             fj__engine_sent(l->engine, (size_t)put, now);
             if ((size_t)put < n)
@@ -410,7 +411,7 @@ static bool receive(fj__link *l, fj_deadline now)
             fail_text(l, FJ_NOMEM, now, "reading from", "out of memory");
             return false;
         }
-        ssize_t got = recv(l->fd, room, READ_SIZE, MSG_DONTWAIT);
+        ssize_t got = fj__native.recv(l->fd, room, READ_SIZE, MSG_DONTWAIT);
         if (got > 0) {
             if (fj__engine_feed(l->engine, room, (size_t)got, now) != FJ_OK && !events(l, now))
                 return false;

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/ids.h"
+#include "base/native.h"
 #include "runtime/future.h"
 #include "transports/amqp/consumer.h"
 #include "transports/amqp/publisher.h"
@@ -48,8 +49,8 @@ static void interrupt(fj_listener *base)
     ssize_t ignored;
 
     atomic_store(&l->interrupted, true);
-    ignored =
-        write(l->d->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* the leader looks; async-signal-safe */
+    ignored = fj__native.write(l->d->wake_fd, &(uint64_t){ 1 },
+                               sizeof(uint64_t)); /* the leader looks; async-signal-safe */
     (void)ignored;
 }
 
@@ -115,7 +116,7 @@ static void free_(fj_listener *base)
     fj__domain_touch(l->d, &l->d->consuming, false);
     fj__domain_unlock(l->d);
     if (l->event_fd >= 0)
-        (void)close(l->event_fd);
+        (void)fj__native.close(l->event_fd);
     fj_future_unref(l->gate);
     fj_error_free(l->refused);
     fj__window_fini(&l->window);

@@ -3,6 +3,7 @@
 #include "transports/amqp/pump.h"
 
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/future.h"
 #include "runtime/loop.h"
 #include "runtime/sync.h"
@@ -25,7 +26,8 @@ struct fj__sleeper {
 
 static void wake_leader(fj__domain *d)
 {
-    ssize_t ignored = write(d->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* full: it is awake already */
+    ssize_t ignored =
+        fj__native.write(d->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* full: it is awake already */
     (void)ignored;
 }
 
@@ -71,9 +73,9 @@ static void pump(fj__domain *d, fj_deadline by)
     by = fj_sooner(by, watch.by);
     d->sleep_until = by.ns;
     d->sleeping = true;
-    (void)pthread_mutex_unlock(&d->lock);
-    int ready = poll(fds, watch.n, fj_left_ms(by));
-    (void)pthread_mutex_lock(&d->lock);
+    (void)fj__native.pthread_mutex_unlock(&d->lock);
+    int ready = fj__native.poll(fds, watch.n, fj_left_ms(by));
+    (void)fj__native.pthread_mutex_lock(&d->lock);
     d->sleeping = false;
     if (ready < 0)
         watch.n = 0; /* EINTR: the time, at least, is looked at */
@@ -98,7 +100,7 @@ static void start_keeper(fj__domain *d)
 static void kick_keeper(fj__domain *d)
 {
     d->keeper_kicked = true;
-    (void)pthread_cond_signal(&d->keeper_cond);
+    (void)fj__native.pthread_cond_signal(&d->keeper_cond);
 }
 
 /* A blocked caller that can lead, or NULL. */
@@ -355,6 +357,6 @@ void fj__pump_fini(fj__domain *d)
     fj__pump_wake(d);
     fj__domain_unlock(d);
     if (d->keeper_started)
-        (void)pthread_join(d->keeper, NULL);
+        (void)fj__native.pthread_join(d->keeper, NULL);
     (void)pthread_cond_destroy(&d->keeper_cond);
 }

@@ -2,6 +2,7 @@
 #include "transports/amqp/resolve.h"
 
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/thread.h"
 
 #include <fcntl.h>
@@ -26,7 +27,7 @@ static void drop(fj__resolve *r)
     if (r->list != NULL)
         freeaddrinfo(r->list);
     if (r->wake_fd >= 0)
-        (void)close(r->wake_fd);
+        (void)fj__native.close(r->wake_fd);
     fj__free(r->host);
     fj__free(r->port);
     fj__free(r);
@@ -48,7 +49,7 @@ static void *thread(void *arg)
     look_up(r, AI_ADDRCONFIG);
     atomic_store(&r->done, true);
     ssize_t ignored =
-        write(r->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* full means it is awake already */
+        fj__native.write(r->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* full means it is awake already */
     (void)ignored;
     drop(r);
     return NULL;

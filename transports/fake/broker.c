@@ -6,6 +6,7 @@
 #include "fake.h"
 
 #include "base/alloc.h"
+#include "base/native.h"
 #include "runtime/sync.h"
 
 #include <string.h>
@@ -46,12 +47,12 @@ static void watch_forks(void)
 void fj__fake_lock(void)
 {
     (void)pthread_once(&once, watch_forks);
-    (void)pthread_mutex_lock(&lock);
+    (void)fj__native.pthread_mutex_lock(&lock);
 }
 
 void fj__fake_unlock(void)
 {
-    (void)pthread_mutex_unlock(&lock);
+    (void)fj__native.pthread_mutex_unlock(&lock);
 }
 
 void fj__fake_sleep(pthread_cond_t *cond, fj_deadline by)

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/ids.h"
+#include "base/native.h"
 #include "runtime/sync.h"
 #include "runtime/thread.h"
 
@@ -28,7 +29,7 @@ static void insert(fj__fake_driver_s *d, fj__fake_call *call)
         before->next = call;
     } else {
         d->first = call;
-        (void)pthread_cond_signal(&d->changed);
+        (void)fj__native.pthread_cond_signal(&d->changed);
     }
 }
 
@@ -176,13 +177,13 @@ void fj__fake_calls_close(fj__fake_driver_s *d)
         fj__fake_lock();
     }
     d->leave = true;
-    (void)pthread_cond_signal(&d->changed);
+    (void)fj__native.pthread_cond_signal(&d->changed);
     fj__fake_unlock();
 }
 
 void fj__fake_calls_join(fj__fake_driver_s *d)
 {
     if (d->keeping)
-        (void)pthread_join(d->keeper, NULL);
+        (void)fj__native.pthread_join(d->keeper, NULL);
     d->keeping = false;
 }

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/ids.h"
+#include "base/native.h"
 #include "runtime/loop.h"
 #include "runtime/task.h"
 #include "transports/failure.h"
@@ -50,7 +51,7 @@ static void raise_fd(int fd)
 {
     const uint64_t one = 1;
     int saved = errno;
-    ssize_t n = write(fd, &one, sizeof one);
+    ssize_t n = fj__native.write(fd, &one, sizeof one);
 
     (void)n; /* a full counter is readable, too */
     errno = saved;
@@ -59,7 +60,7 @@ static void raise_fd(int fd)
 static void lower_fd(int fd)
 {
     uint64_t count;
-    ssize_t n = read(fd, &count, sizeof count);
+    ssize_t n = fj__native.read(fd, &count, sizeof count);
 
     (void)n; /* not readable is what is wanted */
 }
@@ -86,9 +87,9 @@ static void unref(fj__fake_listener *l)
     if (atomic_fetch_sub(&l->refs, 1) != 1)
         return;
     if (l->ready_fd >= 0)
-        (void)close(l->ready_fd);
+        (void)fj__native.close(l->ready_fd);
     if (l->wake_fd >= 0)
-        (void)close(l->wake_fd);
+        (void)fj__native.close(l->wake_fd);
     fj__loop_unref(l->loop);
     fj__free(l);
 }
@@ -284,7 +285,7 @@ static void wait_on_thread(fj__fake_listener *l, fj_deadline by)
 {
     struct pollfd fds[] = { { .fd = wanted_fd(l), .events = POLLIN }, { .fd = l->wake_fd, .events = POLLIN } };
 
-    (void)poll(fds, 2, fj_left_ms(by));
+    (void)fj__native.poll(fds, 2, fj_left_ms(by));
 }
 
 static fj_code take_messages(fj_listener *base, fj_deadline by, size_t max, fj_incoming **ret, size_t *ret_n,
