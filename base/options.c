@@ -134,7 +134,7 @@ static const fj__option table[] = {
       "How long the thread that sends them may take to end." },
 
     { "fjord", "executor", FJ__OPT_STRING, "threading", ANY, NULL, NULL, NULL, FJ__FIXED,
-      "How methods run: blocking, threading, green, coroutine, or the name of a plug-in." },
+      "How methods run: blocking, threading, green, coroutine, bridged, or the name of a plug-in." },
     { "fjord", "executor_pool_size", FJ__OPT_INT, "0", 0, 100000, NULL, NULL, NULL, FJ__FIXED,
       "How many requests are processed at once; 0: [DEFAULT] executor_thread_pool_size." },
     { "fjord", "thread_pool_size", FJ__OPT_INT, "20", 1, 100000, NULL, NULL, NULL, FJ__FIXED,

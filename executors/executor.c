@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/native.h"
 #include "executors/blocking.h"
+#include "executors/bridged.h"
 #include "executors/coroutine.h"
 #include "executors/green.h"
 #include "executors/threading.h"
@@ -14,7 +15,8 @@
 #include <string.h>
 
 static const fj_executor_ops *const builtin[] = { &fj__executor_blocking, &fj__executor_threading,
-                                                  &fj__executor_green, &fj__executor_coroutine };
+                                                  &fj__executor_green, &fj__executor_coroutine,
+                                                  &fj__executor_bridged };
 
 struct loaded {
     struct loaded *next;

@@ -9,7 +9,7 @@
 #include "executors/tasks.h"
 #include "runtime/stack.h"
 
-static void shape(fj_flavour flavour, fj_task_opts *opts)
+void fj__green_shape(fj_flavour flavour, fj_task_opts *opts)
 {
     opts->green = flavour != FJ_CORO;
     opts->stack = flavour == FJ_CORO ? FJ__STACK_CORO : FJ__STACK_DEFAULT;
@@ -19,7 +19,7 @@ static fj_code create(const fj_conf *conf, const fj_executor_opts *opts, fj_exec
 {
     fj_code code = fj__patch(conf, true, err);
 
-    return code == FJ_OK ? fj__tasks_create(&fj__executor_green, shape, conf, opts, ret, err) : code;
+    return code == FJ_OK ? fj__tasks_create(&fj__executor_green, fj__green_shape, conf, opts, ret, err) : code;
 }
 
 static const char *const aliases[] = { "eventlet", NULL };

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const executors[] = { "blocking", "threading", "green", "coroutine" };
+static const char *const executors[] = { "blocking", "threading", "green", "coroutine", "bridged" };
 static const fj_flavour flavours[] = { FJ_PLAIN, FJ_GREEN, FJ_CORO };
 static const char *const flavour_names[] = { [FJ_PLAIN] = "plain", [FJ_GREEN] = "green", [FJ_CORO] = "coro" };
 
@@ -33,17 +33,18 @@ static void expect(fj_code code, fj_code wanted, fj_error *err)
                   err != NULL ? fj_error_text(err) : "");
 }
 
-/* Whether calls of these groups switch in the methods of the cell. */
-static bool switches(const cell *c, unsigned groups)
-{
-    bool is_green = c->flavour == FJ_GREEN || (c->flavour == FJ_PLAIN && strcmp(c->executor, "green") == 0);
-
-    return is_green && fj_is_patched(groups);
-}
-
 static bool is_on_loop(const cell *c)
 {
     return strcmp(c->executor, "blocking") != 0 && strcmp(c->executor, "threading") != 0;
+}
+
+/* Whether calls of these groups switch in the methods of the cell. */
+static bool switches(const cell *c, unsigned groups)
+{
+    bool is_green = c->flavour == FJ_GREEN ||
+                    (c->flavour == FJ_PLAIN && strcmp(c->executor, "coroutine") != 0 && is_on_loop(c));
+
+    return is_green && fj_is_patched(groups);
 }
 
 /* ---- the scenarios ------------------------------------------------------------------------------ */

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const names[] = { "blocking", "threading", "coroutine" };
+static const char *const names[] = { "blocking", "threading", "coroutine", "bridged" };
 enum { EXECUTORS = sizeof names / sizeof names[0] };
 
 /* ---- the rig ----------------------------------------------------------------------------------- */
