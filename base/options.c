@@ -153,6 +153,9 @@ static const fj__option table[] = {
       "When a message is acknowledged: admit (at most once) or done (at least once)." },
     { "fjord", "drain", FJ__OPT_FLOAT, "60", 0, 86400, "s", NULL, NULL, FJ__RELOADS,
       "How long a stopping server waits for running methods." },
+    { "fjord", "drain_fetched", FJ__OPT_CHOICE, "requeue", ANY, NULL, "requeue process", NULL, FJ__FIXED,
+      "What a stopping server does with messages that it fetched and has not begun: give them back, or run "
+      "them." },
     { "fjord", "start_timeout", FJ__OPT_FLOAT, "30", 0.001, 86400, "s", NULL, NULL, FJ__RELOADS,
       "How long a starting server waits for the broker." },
     { "fjord", "connect_timeout", FJ__OPT_FLOAT, "5", 0.001, 3600, "s", NULL, NULL, FJ__RELOADS,

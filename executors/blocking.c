@@ -210,13 +210,27 @@ static fj_code await_step(struct blocking *b, fj_deadline by, fj_error **err)
     }
 }
 
+/* Until nothing more comes: closed, or all that the listener has left was run, here or in others' steps. */
+static fj_code await_end(struct blocking *b, fj_deadline by, fj_error **err)
+{
+    fj_code code;
+
+    do {
+        code = await_step(b, by, err);
+        if (code != FJ_OK || atomic_load(&b->slots.closed))
+            return code;
+        code = step(&b->base, by, NULL);
+    } while (code == FJ_OK || code == FJ_AGAIN || (code == FJ_STATE && !fj_passed(by)));
+    return FJ_OK; /* what is late is named by who drains */
+}
+
 static fj_code stop(fj_executor *x, fj_deadline by, fj_error **err)
 {
     struct blocking *b = of(x);
 
     if (fj__slots_inside(&b->slots))
         return fj_fail(err, FJ_STATE, "a wait from within one of the server's methods");
-    fj_code code = await_step(b, by, err);
+    fj_code code = await_end(b, by, err);
     if (code != FJ_OK)
         return code;
     (void)run_job(b); /* one that no step came for */

@@ -35,6 +35,8 @@ struct fj_server {
     fj_listener gate;
     fj_listener *listener;
     atomic_bool stopping;
+    bool keep_fetched;        /* stopped, it runs what it has fetched before its poll() answers CLOSED */
+    bool left;                /* it is over: nobody may step; under `stepping` */
     pthread_mutex_t ending;   /* held while the executor goes, or is told to give up */
     pthread_mutex_t stepping; /* held by the thread that polls and runs methods */
     fj__running running;
@@ -53,10 +55,14 @@ static fj_code gate_poll(fj_listener *l, fj_deadline by, size_t max, fj_incoming
     fj_server *s = of_gate(l);
 
     *ret_n = 0;
-    if (!atomic_load(&s->stopping)) {
+    while (s->keep_fetched || !atomic_load(&s->stopping)) {
+        if (atomic_load(&s->stopping))
+            s->listener->ops->close(s->listener); /* and gives the rest */
         fj_code code = s->listener->ops->poll(s->listener, by, max, ret, ret_n, err);
         if (code != FJ_AGAIN || !atomic_load(&s->stopping))
             return code;
+        if (err != NULL)
+            *err = fj_error_free(*err);
     }
     return fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
 }
@@ -197,6 +203,7 @@ static fj_code bring_up(fj_server *s, fj_error **err)
 
     l.slots = s->slots;
     l.ack_done = s->ack_done;
+    l.keep_fetched = s->keep_fetched;
     fj_code code = choose_loop(s, err);
     x.loop = l.loop = s->loop;
     if (code == FJ_OK)
@@ -217,6 +224,7 @@ static fj_code on_start(void *user, fj_error **err)
     fj_server *s = user;
 
     atomic_store(&s->stopping, false);
+    s->left = false;
     fj_code code = bring_up(s, err);
     if (code != FJ_OK) {
         fj_error_prefix(err, "%s cannot start", s->name);
@@ -233,7 +241,8 @@ static void on_stop(void *user)
     fj_server *s = user;
 
     atomic_store(&s->stopping, true);
-    s->kind->close(s->executor); /* who waits for a slot in run or step returns, too */
+    if (!s->keep_fetched)
+        s->kind->close(s->executor); /* who waits for a slot in run or step returns, too */
     gate_interrupt(&s->gate);
 }
 
@@ -244,6 +253,7 @@ static void leave(fj_server *s, fj_deadline by)
 
     fj__run_remove(&s->running);
     (void)fj__native.pthread_mutex_lock(&s->stepping); /* who was in a step is about to leave it */
+    s->left = true;
     (void)fj__native.pthread_mutex_unlock(&s->stepping);
     if (s->listener->ops->stop(s->listener, by, &error) != FJ_OK)
         fj__log(FJ_LOG_WARNING, "rpc", "%s did not leave the broker cleanly: %s", s->name,
@@ -296,6 +306,7 @@ static fj_code end_here(void *user, json_t **ret, fj_error **err)
     fj_server *s = w->server;
 
     if (wait_here(user, ret, NULL) != FJ_OK && s->executor != NULL) {
+        s->kind->close(s->executor);
         s->kind->abort(s->executor);
         leave(s, fj_in_ms(100));
     }
@@ -351,6 +362,8 @@ static fj_code settle_opts(fj_server *s, fj_error **err)
     if (s->kind->max_slots != 0 && s->slots > s->kind->max_slots)
         s->slots = s->kind->max_slots;
     const char *ack = fj_conf_str(conf, "fjord", "ack");
+    const char *fetched = fj_conf_str(conf, "fjord", "drain_fetched");
+    s->keep_fetched = fetched != NULL && strcmp(fetched, "process") == 0;
     s->ack_done = s->opts.ack_done >= 0 ? s->opts.ack_done != 0 : ack != NULL && strcmp(ack, "done") == 0;
     return FJ_OK;
 }
@@ -458,12 +471,27 @@ fj_code fj_server_start(fj_server *s, fj_error **err)
 static fj_code step(fj_server *s, fj_deadline by, fj_error **err)
 {
     for (;;) {
-        if (atomic_load(&s->stopping))
+        if (s->left || (atomic_load(&s->stopping) && !s->keep_fetched))
             return fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
-        fj_code code = s->kind->step(s->executor, by, err);
+        fj_error *error = NULL;
+        fj_code code = s->kind->step(s->executor, by, &error);
+        if (code == FJ_STATE && atomic_load(&s->stopping)) { /* who waits for its end runs what is left */
+            fj_error_free(error);
+            return fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
+        }
         if (code != FJ_AGAIN)
-            return code;
+            return error != NULL ? fj_error_move(error, err) : code;
+        fj_error_free(error);
     }
+}
+
+/* Whether a step finds something to do; a stopped server's may be what it has fetched. */
+static bool has_steps(fj_server *s)
+{
+    fj__life_state now = fj__life_now(&s->life);
+
+    return now == FJ__LIFE_RUNNING ||
+           (s->keep_fetched && !s->left && (now == FJ__LIFE_STOPPED || now == FJ__LIFE_DRAINING));
 }
 
 fj_code fj_server_step(fj_server *s, fj_deadline by, fj_error **err)
@@ -481,8 +509,7 @@ fj_code fj_server_step(fj_server *s, fj_deadline by, fj_error **err)
                                                  : fj_fail(err, FJ_TIMEOUT, "the time of the step is over");
     if (fj__native.pthread_mutex_trylock(&s->stepping) != 0)
         return fj_fail(err, FJ_STATE, "%s is driven by another thread, or from one of its methods", s->name);
-    code = fj__life_now(&s->life) == FJ__LIFE_RUNNING ? step(s, by, err)
-                                                      : fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
+    code = has_steps(s) ? step(s, by, err) : fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
     (void)fj__native.pthread_mutex_unlock(&s->stepping);
     return code;
 }
@@ -567,6 +594,7 @@ bool fj__server_abort(fj_server *s)
     (void)fj__native.pthread_mutex_lock(&s->ending);
     if (s->executor != NULL) {
         any = s->kind->running(s->executor, NULL) > 0;
+        s->kind->close(s->executor); /* begins nothing more of what it has fetched */
         s->kind->abort(s->executor);
     }
     (void)fj__native.pthread_mutex_unlock(&s->ending);

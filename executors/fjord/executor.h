@@ -70,7 +70,9 @@ typedef struct {
     /** Admit nothing new; a step() that waits answers CLOSED, also when it waits for a slot.  Never blocks, any
      *  thread, async-signal-safe (fj_server_stop() is), may be called twice. */
     void (*close)(fj_executor *x);
-    /** Wait until running requests are finished.  Not from a method of this executor.
+    /** Wait until running requests are finished.  Not from a method of this executor.  Without a close() before it, what the
+     *  listener gives until it answers CLOSED is admitted and waited for, too; with FJ_EXECUTOR_STEPS and no loop it is run
+     *  here unless another thread is in step().
      *  @errors TIMEOUT names the methods still running; STATE from within one of them; WRONG_CONTEXT on the loop's thread
      *  while the loop runs */
     fj_code (*stop)(fj_executor *x, fj_deadline by, fj_error **err);

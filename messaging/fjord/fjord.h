@@ -13,6 +13,7 @@
 #include <fjord/endpoint.h>
 #include <fjord/error.h>
 #include <fjord/executor.h>
+#include <fjord/fake.h>
 #include <fjord/future.h>
 #include <fjord/green.h>
 #include <fjord/group.h>

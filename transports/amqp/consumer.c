@@ -79,7 +79,7 @@ static void on_deliver(fj__amqp_listener *l, const fj__event *ev)
         fj__link_break(&l->d->consuming, "the broker sends more than the prefetch allows");
         return;
     }
-    if (!l->closing)
+    if (!l->closing || l->cancels > 0)
         raw = fj__alloc(sizeof *raw + ev->body_len);
     if (raw == NULL) {
         fj__put_reject(l, ev->tag, true);
@@ -223,6 +223,7 @@ static void on_channel_closed(fj__amqp_listener *l, const fj__event *ev, fj_dead
     fj__listener_drop(l, false);
     l->ready = false;
     l->epoch++;
+    l->cancels = 0;
     if (l->closing || l->left) {
         l->left = true;
     } else if (fj__is_durable_mismatch(ev) && l->durable) {
@@ -268,7 +269,10 @@ static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
     case FJ__EV_METHOD:
         if (ev->method.id == AMQP_BASIC_CONSUME_OK_METHOD)
             on_consume_ok(l, ev);
-        else if (ev->method.id == AMQP_CHANNEL_CLOSE_OK_METHOD) {
+        else if (ev->method.id == AMQP_BASIC_CANCEL_OK_METHOD) {
+            l->cancels -= l->cancels > 0 ? 1 : 0;
+            fj__future_nudge(l->gate);
+        } else if (ev->method.id == AMQP_CHANNEL_CLOSE_OK_METHOD) {
             l->left = true;
             fj__future_nudge(l->gate);
         }
@@ -288,6 +292,7 @@ static void on_down(fj__channel *c, const fj_error *error, fj_deadline now)
     l->ready = false;
     l->again = false;
     l->epoch++;
+    l->cancels = 0;
     if (l->closing)
         l->left = true;
     fj__future_nudge(l->gate);
@@ -307,9 +312,12 @@ void fj__consumer_cancel(fj__amqp_listener *l)
 {
     for (unsigned i = 0; i < FJ__QUEUES && l->ready && !fj__listener_stale(l, l->epoch); i++) {
         amqp_basic_cancel_t m = { .consumer_tag = { .len = 1, .bytes = (void *)(uintptr_t)tags[i] } };
-        (void)fj__engine_method(l->d->consuming.engine, l->channel.id, AMQP_BASIC_CANCEL_METHOD, &m);
+        if (fj__engine_method(l->d->consuming.engine, l->channel.id, AMQP_BASIC_CANCEL_METHOD, &m) == FJ_OK &&
+            l->opts.keep_fetched)
+            l->cancels++;
     }
-    fj__listener_drop(l, true);
+    if (!l->opts.keep_fetched)
+        fj__listener_drop(l, true);
     fj__timer_cancel(&l->d->timers, &l->redo);
 }
 

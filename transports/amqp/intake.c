@@ -41,11 +41,17 @@ static bool admit(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoc
     return true;
 }
 
+/* No more will come of it. */
+static bool is_closed(const fj__amqp_listener *l)
+{
+    return l->d->closed || (l->closing && l->first == NULL && l->cancels == 0);
+}
+
 static bool something(void *user)
 {
     fj__amqp_listener *l = user;
 
-    return l->first != NULL || l->closing || l->d->closed || atomic_load(&l->interrupted);
+    return l->first != NULL || is_closed(l) || atomic_load(&l->interrupted);
 }
 
 /* Read what waits, @p max at most; answers how many are new. */
@@ -84,7 +90,7 @@ static size_t take(fj__amqp_listener *l, size_t max, fj_incoming **ret)
 static bool is_closing(fj__amqp_listener *l)
 {
     fj__domain_lock(l->d);
-    bool closing = l->closing || l->d->closed;
+    bool closing = is_closed(l);
     fj__domain_unlock(l->d);
     return closing;
 }

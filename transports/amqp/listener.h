@@ -43,8 +43,10 @@ struct fj__amqp_listener {
     bool durable; /* of the control exchange and its queues */
     bool ready, ever_ready, again, closing, left;
     unsigned consuming; /* consume-ok's since the set-up */
-    unsigned epoch;     /* + 1 with each channel: tags of an older one are stale */
-    fj_error *refused;  /* why it cannot listen */
+    unsigned
+        cancels; /* closing, and fetched messages are to be run: cancel-ok's to come, behind the last of them */
+    unsigned epoch;    /* + 1 with each channel: tags of an older one are stale */
+    fj_error *refused; /* why it cannot listen */
     fj__timer redo;
     int64_t redone_ns;
     struct fj__raw *first, **last;
@@ -81,7 +83,7 @@ static inline fj__incoming *fj__incoming_of(fj_incoming *in)
 /** What the channel does with its events; to be copied into the listener's. */
 extern const fj__channel fj__consumer_channel;
 void fj__consumer_redo(fj__timer *t, fj_deadline now);
-/** Take no more: the consumers are cancelled, and what waits goes back to the broker. */
+/** Take no more: the consumers are cancelled, and what waits goes back to the broker, or is kept for poll(). */
 void fj__consumer_cancel(fj__amqp_listener *l);
 /** The channel is another one, or none, by now: tags of @p epoch mean nothing any more. */
 bool fj__listener_stale(const fj__amqp_listener *l, unsigned epoch);

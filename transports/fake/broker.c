@@ -29,6 +29,7 @@ struct binding {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static fj__fake_queue *queues;
 static struct binding *bindings;
+static uint64_t serial;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* A forked child has a broker of its own: the listeners in this one, and who holds the lock, are the parent's. */
@@ -71,9 +72,15 @@ void fj__fake_msg_free(fj__fake_msg *msg)
     fj__free(msg);
 }
 
-static void unref(fj__fake_queue *q)
+fj__fake_queue *fj__fake_queue_ref(fj__fake_queue *q)
 {
-    if (--q->refs > 0)
+    q->refs++;
+    return q;
+}
+
+void fj__fake_queue_unref(fj__fake_queue *q)
+{
+    if (q == NULL || --q->refs > 0)
         return;
     while (q->first != NULL) {
         fj__fake_msg *msg = q->first;
@@ -160,7 +167,7 @@ void fj__fake_queue_delete(fj__fake_queue *q)
         if (*at == q) {
             *at = q->next;
             q->deleted = true;
-            unref(q);
+            fj__fake_queue_unref(q);
             return;
         }
     }
@@ -197,7 +204,7 @@ static fj__fake_consumer *next_consumer(fj__fake_queue *q)
     return c;
 }
 
-static void deliver(fj__fake_queue *q)
+void fj__fake_deliver(fj__fake_queue *q)
 {
     for (;;) {
         drop_expired(q);
@@ -225,7 +232,7 @@ void fj__fake_consume(fj__fake_queue *q, fj__fake_consumer *c)
     *end = c;
     c->queue = q;
     q->refs++;
-    deliver(q);
+    fj__fake_deliver(q);
 }
 
 void fj__fake_unconsume(fj__fake_consumer *c)
@@ -242,15 +249,16 @@ void fj__fake_unconsume(fj__fake_consumer *c)
     }
     c->next = NULL;
     c->queue = NULL;
-    unref(q);
+    fj__fake_queue_unref(q);
 }
 
 static void append(fj__fake_queue *q, fj__fake_msg *msg)
 {
     msg->next = NULL;
+    msg->serial = ++serial;
     *q->last = msg;
     q->last = &msg->next;
-    deliver(q);
+    fj__fake_deliver(q);
 }
 
 static fj__fake_msg *copy_of(const fj__fake_msg *msg)
@@ -265,6 +273,18 @@ static fj__fake_msg *copy_of(const fj__fake_msg *msg)
         return copy;
     fj__fake_msg_free(copy);
     return NULL;
+}
+
+fj__fake_msg *fj__fake_msg_again(const fj__fake_msg *msg)
+{
+    fj__fake_msg *again = copy_of(msg);
+
+    if (again == NULL)
+        return NULL;
+    again->serial = msg->serial;
+    again->source = msg->source;
+    again->call = msg->call != NULL ? fj__fake_call_ref(msg->call) : NULL;
+    return again;
 }
 
 /* Copies for all queues but the last, made before the first is put in: the message reaches all or none. */
@@ -316,8 +336,8 @@ void fj__fake_acked(fj__fake_consumer *c, fj__fake_msg *msg)
     msg->queue = NULL;
     c->unacked--;
     if (c->queue != NULL)
-        deliver(c->queue);
-    unref(q);
+        fj__fake_deliver(c->queue);
+    fj__fake_queue_unref(q);
 }
 
 void fj__fake_back(fj__fake_consumer *c, fj__fake_msg *msg)
@@ -334,7 +354,6 @@ void fj__fake_back(fj__fake_consumer *c, fj__fake_msg *msg)
         q->first = msg;
         if (msg->next == NULL)
             q->last = &msg->next;
-        deliver(q);
     }
-    unref(q);
+    fj__fake_queue_unref(q);
 }

@@ -48,6 +48,12 @@ static void take_out(fj__fake_call *call)
     call->next = call->prev = NULL;
 }
 
+fj__fake_call *fj__fake_call_ref(fj__fake_call *call)
+{
+    atomic_fetch_add(&call->refs, 1);
+    return call;
+}
+
 void fj__fake_call_unref(fj__fake_call *call)
 {
     if (atomic_fetch_sub(&call->refs, 1) == 1)

@@ -39,11 +39,14 @@ struct fj__fake_driver_s {
     pthread_t keeper;
     pthread_cond_t changed;
     fj__fake_call *first, *last;
+    fj__fake_listener *listeners; /* that are not closed */
 };
 
 /** A call, pending from now on.  @param ret gives; @param future gives   @errors CLOSED, NOMEM, SYSTEM   @locks none */
 fj_code fj__fake_call_new(fj__fake_driver_s *d, const fj_send *send, fj__fake_call **ret, fj_future **future,
                           fj_error **err);
+/** @return @p call */
+fj__fake_call *fj__fake_call_ref(fj__fake_call *call);
 void fj__fake_call_unref(fj__fake_call *call);
 /** Take the future out of a pending call: it is over.  Gives, or NULL when it was over before.  @locks broker */
 fj_future *fj__fake_call_end(fj__fake_call *call);
@@ -61,6 +64,7 @@ struct fj__fake_msg {
     json_t *message, *context;
     fj__fake_call *call; /* NULL for a cast */
     bool redelivered;
+    uint64_t serial; /* given once it is in a queue; the same when it is delivered again */
 };
 
 /** One of the queues a listener takes from. */
@@ -88,8 +92,17 @@ void fj__fake_queue_delete(fj__fake_queue *q);
 fj_code fj__fake_route(const char *exchange, const char *key, fj__fake_msg *msg);
 /** A consumer is done with a message, which leaves its queue for good: more may come.  @locks broker */
 void fj__fake_acked(fj__fake_consumer *c, fj__fake_msg *msg);
-/** Back to the front of its queue.  @param msg takes   @locks broker */
+/** Back to the front of its queue, which does not give it out before fj__fake_deliver().
+ *  @param msg takes   @locks broker */
 void fj__fake_back(fj__fake_consumer *c, fj__fake_msg *msg);
+/** Give out what its consumers have room for.  @locks broker */
+void fj__fake_deliver(fj__fake_queue *q);
+/** The same message for another delivery, answered to the same caller.  @return NULL without memory  @locks broker */
+fj__fake_msg *fj__fake_msg_again(const fj__fake_msg *msg);
+/** @return @p q   @locks broker */
+fj__fake_queue *fj__fake_queue_ref(fj__fake_queue *q);
+/** Accepts NULL.  @locks broker */
+void fj__fake_queue_unref(fj__fake_queue *q);
 void fj__fake_msg_free(fj__fake_msg *msg);
 
 /* ---- listener.c --------------------------------------------------------------------------------- */
@@ -98,6 +111,11 @@ void fj__fake_msg_free(fj__fake_msg *msg);
 void fj__fake_arrive(fj__fake_consumer *c, fj__fake_msg *msg);
 fj_code fj__fake_listen(fj_driver *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
                         fj_listener **ret, fj_error **err);
+
+/* ---- lost.c ------------------------------------------------------------------------------------- */
+
+/** See fj_fake_disconnect().  @locks none */
+fj_code fj__fake_lose(fj_driver *driver, fj_error **err);
 
 /* ---- value.c: JSON values change hands as if they had gone over the wire ------------------------ */
 

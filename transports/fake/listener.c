@@ -4,47 +4,18 @@
  * poll() has not is `ready`; one eventfd is readable exactly while that is not empty, another wakes poll().  A task in
  * poll() is woken without either.
  */
-#include "fake.h"
+#include "listener.h"
 
-#include "base/alloc.h"
 #include "base/ids.h"
 #include "base/native.h"
 #include "runtime/loop.h"
 #include "runtime/task.h"
-#include "transports/failure.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-enum { TOPIC, SERVER, FANOUT, SOURCES };
-
-struct fj__fake_listener {
-    fj_listener base;
-    atomic_uint refs; /* the owner's, and each incoming message's */
-    fj__fake_consumer sources[SOURCES];
-    fj__fake_msg *ready, **ready_end;
-    atomic_bool closed, interrupted;
-    int ready_fd, wake_fd;
-    bool fd_wanted;   /* somebody looks at ready_fd; @locks broker */
-    fj_loop *loop;    /* that drives it, or NULL */
-    fj_task *polls;   /* the task that waits in poll(), or NULL; @locks broker */
-    fj__letter nudge; /* from a signal handler to that task; posted, it holds a reference */
-};
-
-typedef struct {
-    fj_incoming base;
-    fj__fake_msg *msg;
-    bool settled;  /* acked or given back */
-    bool answered; /* or not to be answered */
-} incoming;
-
-static fj__fake_listener *self(fj_listener *l)
-{
-    return fj__container(l, fj__fake_listener, base);
-}
 
 /* Async-signal-safe: keeps errno. */
 static void raise_fd(int fd)
@@ -82,10 +53,15 @@ void fj__fake_arrive(fj__fake_consumer *c, fj__fake_msg *msg)
         fj__task_wake(l->polls);
 }
 
-static void unref(fj__fake_listener *l)
+void fj__fake_listener_unref(fj__fake_listener *l)
 {
     if (atomic_fetch_sub(&l->refs, 1) != 1)
         return;
+    fj__fake_lock();
+    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
+        fj__fake_queue_unref(l->queues[i]);
+    fj__fake_unlock();
+    fj__free(l->seen);
     if (l->ready_fd >= 0)
         (void)fj__native.close(l->ready_fd);
     if (l->wake_fd >= 0)
@@ -94,145 +70,7 @@ static void unref(fj__fake_listener *l)
     fj__free(l);
 }
 
-/* ---- incoming ----------------------------------------------------------------------------------- */
-
-static incoming *in_self(fj_incoming *in)
-{
-    return fj__container(in, incoming, base);
-}
-
-/* @locks broker */
-static void settle(incoming *in)
-{
-    fj__fake_msg *msg = in->msg;
-
-    if (in->settled)
-        return;
-    in->settled = true;
-    json_decref(msg->message); /* it will not be delivered again */
-    json_decref(msg->context);
-    msg->message = msg->context = NULL;
-    fj__fake_acked(&self(in->base.listener)->sources[msg->source], msg);
-}
-
-/* A failure as the caller reads it off the wire: written as JSON text, and read. */
-static fj_error *failure_of(const fj_error *failure)
-{
-    char *text = NULL;
-    size_t n = 0;
-    fj_error *error = NULL, *read = NULL;
-    fj_code code = fj__failure_write(failure, NULL, &text, &n, &error);
-    json_t *held = code == FJ_OK ? json_stringn(text, n) : NULL;
-
-    if (held != NULL)
-        (void)fj__failure_read(held, NULL, &read, &error);
-    json_decref(held);
-    free(text);
-    if (read != NULL) {
-        fj_error_free(error);
-        return read;
-    }
-    if (error == NULL)
-        (void)fj_fail(&error, FJ_NOMEM, "no memory to read a failure");
-    fj_error_set_code(error, FJ_REMOTE);
-    fj_error_set_sent(error, FJ_SENT_YES);
-    return error;
-}
-
-static fj_code reply(fj_incoming *base, const json_t *result, const fj_error *failure, fj_error **err)
-{
-    incoming *in = in_self(base);
-    json_t *value = NULL;
-
-    if (failure == NULL && result != NULL) {
-        fj_code code = fj__fake_hand_over((json_t *)(uintptr_t)result, &value, err);
-        if (code != FJ_OK)
-            return code;
-    }
-    fj__fake_lock();
-    bool first = !in->answered;
-    in->answered = true;
-    settle(in);
-    fj_future *future = first && in->msg->call != NULL ? fj__fake_call_end(in->msg->call) : NULL;
-    fj__fake_unlock();
-    if (future == NULL)
-        json_decref(value); /* the caller has gone, or has its answer */
-    else if (failure != NULL)
-        (void)fj_future_reject(future, failure_of(failure));
-    else
-        (void)fj_future_resolve(future, value);
-    fj_future_unref(future);
-    return FJ_OK;
-}
-
-static void done(fj_incoming *base)
-{
-    fj__fake_lock();
-    settle(in_self(base));
-    fj__fake_unlock();
-}
-
-/* @locks broker */
-static void give_back(incoming *in)
-{
-    fj__fake_msg *msg = in->msg;
-
-    if (in->settled)
-        return;
-    in->settled = true;
-    in->msg = NULL;
-    if (msg->call != NULL)
-        fj__fake_call_alive(msg->call, false);
-    fj__fake_back(&self(in->base.listener)->sources[msg->source], msg);
-}
-
-static void requeue(fj_incoming *base)
-{
-    fj__fake_lock();
-    give_back(in_self(base));
-    fj__fake_unlock();
-}
-
-static void free_incoming(fj_incoming *base)
-{
-    incoming *in = in_self(base);
-
-    requeue(base);
-    fj__fake_msg_free(in->msg);
-    json_decref(base->message);
-    json_decref(base->context);
-    unref(self(base->listener));
-    fj__free(in);
-}
-
-static const fj_incoming_ops incoming_ops = {
-    .abi = FJ_DRIVER_ABI, .reply = reply, .done = done, .requeue = requeue, .free = free_incoming
-};
-
 /* ---- taking messages ---------------------------------------------------------------------------- */
-
-/* The first ready message as an incoming.  @locks broker */
-static fj_incoming *take(fj__fake_listener *l)
-{
-    incoming *in = fj__zalloc(sizeof *in);
-    fj__fake_msg *msg = l->ready;
-
-    if (in == NULL)
-        return NULL;
-    l->ready = msg->next;
-    msg->next = NULL;
-    in->msg = msg;
-    in->base = (fj_incoming){ .ops = &incoming_ops,
-                              .listener = &l->base,
-                              .message = json_incref(msg->message),
-                              .context = json_incref(msg->context),
-                              .wants_reply = msg->call != NULL,
-                              .redelivered = msg->redelivered };
-    if (msg->call != NULL)
-        fj__fake_call_alive(msg->call, true);
-    atomic_fetch_add(&l->refs, 1);
-    return &in->base;
-}
 
 static size_t take_some(fj__fake_listener *l, size_t max, fj_incoming **ret)
 {
@@ -240,7 +78,7 @@ static size_t take_some(fj__fake_listener *l, size_t max, fj_incoming **ret)
 
     fj__fake_lock();
     bool some = l->ready != NULL;
-    while (l->ready != NULL && n < max && (ret[n] = take(l)) != NULL)
+    while (l->ready != NULL && n < max && (ret[n] = fj__fake_take(l)) != NULL)
         n++;
     if (some && l->ready == NULL && l->fd_wanted)
         lower_fd(l->ready_fd);
@@ -288,16 +126,27 @@ static void wait_on_thread(fj__fake_listener *l, fj_deadline by)
     (void)fj__native.poll(fds, 2, fj_left_ms(by));
 }
 
+/* Closed, and nothing is left that it keeps. */
+static bool is_over(fj__fake_listener *l)
+{
+    if (!atomic_load(&l->closed))
+        return false;
+    fj__fake_lock();
+    bool over = l->ready == NULL;
+    fj__fake_unlock();
+    return over;
+}
+
 static fj_code take_messages(fj_listener *base, fj_deadline by, size_t max, fj_incoming **ret, size_t *ret_n,
                              fj_error **err)
 {
-    fj__fake_listener *l = self(base);
+    fj__fake_listener *l = fj__fake_listener_of(base);
 
     *ret_n = 0;
     if (max == 0)
         return fj_fail(err, FJ_BAD_ARGS, "a poll for no message");
     for (;;) {
-        if (atomic_load(&l->closed))
+        if (is_over(l))
             return fj_fail(err, FJ_CLOSED, "the listener is closed");
         if (atomic_exchange(&l->interrupted, false)) {
             lower_fd(l->wake_fd);
@@ -320,7 +169,7 @@ static fj_code take_messages(fj_listener *base, fj_deadline by, size_t max, fj_i
 
 static void watch(fj_listener *base, fj_watch *ret)
 {
-    fj__fake_listener *l = self(base);
+    fj__fake_listener *l = fj__fake_listener_of(base);
 
     ret->fds[0].fd = wanted_fd(l);
     ret->fds[1].fd = l->wake_fd;
@@ -338,17 +187,33 @@ static void pump(fj_listener *l, fj_deadline now)
 
 static int ready_fd(fj_listener *l)
 {
-    return wanted_fd(self(l));
+    return wanted_fd(fj__fake_listener_of(l));
+}
+
+/* A stale one, taken out of the hands of whoever would run it. */
+static fj_incoming *drop_stale(fj_incoming **in)
+{
+    fj_incoming *one = *in;
+
+    if (one == NULL || !fj__fake_incoming_of(one)->stale)
+        return NULL;
+    fj__fake_unsee(fj__fake_incoming_of(one));
+    *in = NULL;
+    return one;
 }
 
 static fj_code ack(fj_listener *l, fj_incoming **in, size_t n, fj_deadline by, fj_error **err)
 {
     (void)l, (void)by, (void)err;
-    fj__fake_lock();
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        fj__fake_lock();
+        fj_incoming *stale = drop_stale(&in[i]);
         if (in[i] != NULL)
-            settle(in_self(in[i]));
-    fj__fake_unlock();
+            fj__fake_settle(fj__fake_incoming_of(in[i]));
+        fj__fake_unlock();
+        if (stale != NULL)
+            stale->ops->free(stale);
+    }
     return FJ_OK;
 }
 
@@ -365,12 +230,12 @@ static void read_nudge(fj__letter *letter)
     fj__fake_listener *l = fj__container(letter, fj__fake_listener, nudge);
 
     wake_poll(l);
-    unref(l);
+    fj__fake_listener_unref(l);
 }
 
 static void interrupt(fj_listener *base)
 {
-    fj__fake_listener *l = self(base);
+    fj__fake_listener *l = fj__fake_listener_of(base);
 
     atomic_store(&l->interrupted, true);
     raise_fd(l->wake_fd);
@@ -383,8 +248,8 @@ static void interrupt(fj_listener *base)
 
 /* ---- life --------------------------------------------------------------------------------------- */
 
-/* Unpolled messages go back in their old order: the last one first.  @locks broker */
-static void give_ready_back(fj__fake_listener *l)
+/* Those that came later than what is in hand: the last one first.  @locks broker */
+void fj__fake_ready_back(fj__fake_listener *l)
 {
     fj__fake_msg *reversed = NULL;
 
@@ -403,19 +268,37 @@ static void give_ready_back(fj__fake_listener *l)
     }
 }
 
+void fj__fake_deliver_all(fj__fake_listener *l)
+{
+    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
+        fj__fake_deliver(l->queues[i]);
+}
+
+/* @locks broker */
+static void leave_driver(fj__fake_listener *l)
+{
+    for (fj__fake_listener **at = &l->driver->listeners; *at != NULL; at = &(*at)->next_of_driver) {
+        if (*at == l) {
+            *at = l->next_of_driver;
+            return;
+        }
+    }
+}
+
 static void close_listener(fj_listener *base)
 {
-    fj__fake_listener *l = self(base);
+    fj__fake_listener *l = fj__fake_listener_of(base);
 
     if (atomic_exchange(&l->closed, true))
         return;
     fj__fake_lock();
-    fj__fake_queue *own = l->sources[FANOUT].queue;
-    if (own != NULL)
-        fj__fake_queue_delete(own);
-    for (unsigned i = 0; i < SOURCES; i++)
+    leave_driver(l);
+    fj__fake_queue_delete(l->queues[FJ__FAKE_FANOUT]);
+    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
         fj__fake_unconsume(&l->sources[i]);
-    give_ready_back(l);
+    if (!l->keep_fetched)
+        fj__fake_ready_back(l);
+    fj__fake_deliver_all(l);
     fj__fake_unlock();
     wake_poll(l);
     raise_fd(l->wake_fd);
@@ -431,7 +314,11 @@ static fj_code stop_listener(fj_listener *base, fj_deadline by, fj_error **err)
 static void free_listener(fj_listener *base)
 {
     close_listener(base);
-    unref(self(base));
+    fj__fake_lock();
+    fj__fake_ready_back(fj__fake_listener_of(base)); /* what was kept, and not taken */
+    fj__fake_deliver_all(fj__fake_listener_of(base));
+    fj__fake_unlock();
+    fj__fake_listener_unref(fj__fake_listener_of(base));
 }
 
 static const fj_listener_ops listener_ops = {
@@ -463,9 +350,13 @@ static fj_code subscribe(fj__fake_listener *l, const char *exchange, const fj_ta
     fj__fake_queue *server = fj__fake_queue_bind(exchange, direct, direct);
     fj__fake_queue *mine = fj__fake_queue_bind(fanout, own, "");
     if (topic != NULL && server != NULL && mine != NULL) {
-        fj__fake_consume(topic, &l->sources[TOPIC]);
-        fj__fake_consume(server, &l->sources[SERVER]);
-        fj__fake_consume(mine, &l->sources[FANOUT]);
+        l->queues[FJ__FAKE_TOPIC] = fj__fake_queue_ref(topic);
+        l->queues[FJ__FAKE_SERVER] = fj__fake_queue_ref(server);
+        l->queues[FJ__FAKE_FANOUT] = fj__fake_queue_ref(mine);
+        for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
+            fj__fake_consume(l->queues[i], &l->sources[i]);
+        l->next_of_driver = l->driver->listeners;
+        l->driver->listeners = l;
         code = FJ_OK;
     } else if (mine != NULL) {
         fj__fake_queue_delete(mine);
@@ -478,7 +369,7 @@ out:
     return code;
 }
 
-static fj__fake_listener *make(const fj_listen_opts *opts)
+static fj__fake_listener *make(fj__fake_driver_s *d, const fj_listen_opts *opts)
 {
     fj__fake_listener *l = fj__zalloc(sizeof *l);
     unsigned slots = opts != NULL ? opts->slots : 1;
@@ -487,14 +378,19 @@ static fj__fake_listener *make(const fj_listen_opts *opts)
     if (l == NULL)
         return NULL;
     l->base = (fj_listener){ .ops = &listener_ops, .parks = true };
+    l->driver = d;
+    l->seen_size =
+        FJ__FAKE_SOURCES * (size_t)prefetch + slots; /* at least what a lost connection can bring back */
+    l->seen = fj__zalloc(l->seen_size * sizeof *l->seen);
     if (opts != NULL && opts->loop != NULL)
         l->loop = fj__loop_ref(opts->loop);
+    l->keep_fetched = opts != NULL && opts->keep_fetched;
     l->nudge.read = read_nudge;
     atomic_init(&l->refs, 1);
     l->ready_end = &l->ready;
     l->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    for (unsigned i = 0; i < SOURCES; i++) {
+    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++) {
         l->sources[i].listener = l;
         l->sources[i].prefetch = prefetch;
     }
@@ -514,16 +410,20 @@ fj_code fj__fake_listen(fj_driver *driver, const fj_target *target, const fj_lis
     fj__fake_unlock();
     if (closed)
         return fj_fail(err, FJ_CLOSED, "the transport is closed");
-    fj__fake_listener *l = make(opts);
+    fj__fake_listener *l = make(d, opts);
     if (l == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for a listener");
+    if (l->seen == NULL) {
+        fj__fake_listener_unref(l);
+        return fj_fail(err, FJ_NOMEM, "no memory for a listener");
+    }
     if (l->ready_fd < 0 || l->wake_fd < 0) {
-        unref(l);
+        fj__fake_listener_unref(l);
         return fj_fail(err, FJ_SYSTEM, "no descriptor for a listener: %s", strerror(errno));
     }
     fj_code code = subscribe(l, target->exchange != NULL ? target->exchange : d->exchange, target);
     if (code != FJ_OK) {
-        unref(l);
+        fj__fake_listener_unref(l);
         return fj_fail(err, code, "no memory for a listener's queues");
     }
     *ret = &l->base;

@@ -93,7 +93,8 @@ typedef struct {
     fj_code (*ack)(fj_listener *l, fj_incoming **in, size_t n, fj_deadline by, fj_error **err);
     /** Let a poll() in progress, or else the next one, return AGAIN.  Any thread, async-signal-safe. */
     void (*interrupt)(fj_listener *l);
-    /** Take no new messages; what was not yet given to poll() goes back to the broker. */
+    /** Take no new messages; what was not yet given to poll() goes back to the broker.  With `keep_fetched` poll() gives it
+     *  first, and answers CLOSED after that (a driver may give it back all the same). */
     void (*close)(fj_listener *l);
     /** Wait until nothing of it is left at the broker: replies flushed, its own queues deleted.  Any thread; nobody pumps
      *  for it any more, but a loop may be in its last watch() or pump() on another. */
@@ -113,10 +114,11 @@ typedef struct {
     unsigned slots; /**< how many messages will run at once: sizes the default prefetch */
     bool ack_done;  /**< acknowledge when processed (at-least-once) instead of when admitted */
     fj_loop *loop;  /**< tasks of this loop will poll it: lends for the listener's life; NULL: threads will */
+    bool keep_fetched; /**< what the broker has handed out when it is closed is still for poll() */
 } fj_listen_opts;
-#define FJ_LISTEN_OPTS_INIT                    \
-    {                                          \
-        sizeof(fj_listen_opts), 1, false, NULL \
+#define FJ_LISTEN_OPTS_INIT                           \
+    {                                                 \
+        sizeof(fj_listen_opts), 1, false, NULL, false \
     }
 
 /* ---- driver ------------------------------------------------------------------------------------ */
