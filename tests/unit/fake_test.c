@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fake transport, seen through the driver's contract alone. */
+#include "messaging/internal.h"
+
 #include <fjord/driver.h>
+#include <fjord/fake.h>
 
 #include <check.h>
 #include <poll.h>
@@ -361,6 +364,119 @@ START_TEST(arguments_that_are_no_object_are_refused)
 }
 END_TEST
 
+static fj_transport *transport_of(const char *conf_text, fj_conf **ret)
+{
+    fj_transport *t = NULL;
+
+    *ret = fj_conf_new();
+    ck_assert_int_eq(fj_conf_parse(*ret, "test", conf_text, strlen(conf_text), NULL), FJ_OK);
+    ck_assert_int_eq(fj_transport_open(*ret, NULL, &t, NULL), FJ_OK);
+    return t;
+}
+
+START_TEST(what_was_not_acked_when_the_connection_was_lost_goes_to_others_in_order)
+{
+    fj_target here = FJ_TARGET(.topic = "lost", .server = "a");
+    fj_listen_opts opts = FJ_LISTEN_OPTS_INIT;
+    fj_listener *a = NULL, *b;
+    fj_conf *conf = NULL;
+    fj_transport *t = transport_of("[DEFAULT]\ntransport_url = fake://\n", &conf);
+    fj_driver *of_a = t->driver;
+    fj_incoming *held, *in;
+
+    opts.slots = 2;
+    ck_assert_int_eq(of_a->ops->listen(of_a, &here, &opts, fj_in_ms(1000), &a, NULL), FJ_OK);
+    cast_to((fj_target)FJ_TARGET(.topic = "lost"), "first");
+    cast_to((fj_target)FJ_TARGET(.topic = "lost"), "second");
+    held = take(a);
+    ck_assert_str_eq(name_of(held), "first");
+    b = listen_to("lost", "b", 2);
+    ck_assert_int_eq(fj_fake_disconnect(t, NULL), FJ_OK);
+    ck_assert_ptr_null(take(a));
+    in = take(b);
+    ck_assert_str_eq(name_of(in), "first");
+    ck_assert(in->redelivered);
+    finish(held); /* too late to mean anything */
+    finish(in);
+    in = take(b);
+    ck_assert_str_eq(name_of(in), "second");
+    ck_assert(in->redelivered);
+    finish(in);
+    ck_assert_ptr_null(take(b));
+    cast_to((fj_target)FJ_TARGET(.topic = "lost", .server = "a"), "third");
+    finish(take(a)); /* it is connected again */
+    leave(a);
+    leave(b);
+    fj_transport_free(t);
+    fj_conf_free(conf);
+}
+END_TEST
+
+START_TEST(what_comes_back_after_a_lost_connection_is_not_given_out_twice)
+{
+    fj_target here = FJ_TARGET(.topic = "twice", .server = "a");
+    fj_listen_opts opts = FJ_LISTEN_OPTS_INIT;
+    fj_listener *a = NULL;
+    fj_conf *conf = NULL;
+    fj_transport *t = transport_of("[DEFAULT]\ntransport_url = fake://\n", &conf);
+    fj_driver *of_a = t->driver;
+    fj_incoming *working, *unbegun;
+
+    opts.slots = 2;
+    ck_assert_int_eq(of_a->ops->listen(of_a, &here, &opts, fj_in_ms(1000), &a, NULL), FJ_OK);
+    cast_to(here, "working");
+    cast_to(here, "unbegun");
+    working = take(a);
+    unbegun = take(a);
+    ck_assert_int_eq(fj_fake_disconnect(t, NULL), FJ_OK);
+    ck_assert_int_eq(a->ops->ack(a, &unbegun, 1, fj_in_ms(1000), NULL), FJ_OK);
+    ck_assert_ptr_null(unbegun); /* it must not run yet: it comes again */
+    unbegun = take(a);
+    ck_assert_str_eq(name_of(unbegun), "unbegun");
+    ck_assert_ptr_null(take(a));
+    finish(unbegun);
+    finish(working);
+    ck_assert_ptr_null(take(a));
+    leave(a);
+    fj_transport_free(t);
+    fj_conf_free(conf);
+}
+END_TEST
+
+START_TEST(only_a_fake_connection_can_be_lost_by_request)
+{
+    fj_conf *conf = NULL;
+    fj_transport *t = transport_of("[DEFAULT]\ntransport_url = rabbit://127.0.0.1:1/\n", &conf);
+    fj_error *err = NULL;
+
+    ck_assert_int_eq(fj_fake_disconnect(t, &err), FJ_BAD_ARGS);
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "rabbit://"));
+    fj_error_free(err);
+    fj_transport_free(t);
+    fj_conf_free(conf);
+}
+END_TEST
+
+START_TEST(a_closed_listener_gives_what_it_was_told_to_keep_and_then_ends)
+{
+    fj_target here = FJ_TARGET(.topic = "kept", .server = "a");
+    fj_listen_opts opts = FJ_LISTEN_OPTS_INIT;
+    fj_listener *a = NULL;
+    fj_incoming *in = NULL;
+    size_t n = 0;
+
+    opts.keep_fetched = true;
+    ck_assert_int_eq(driver->ops->listen(driver, &here, &opts, fj_in_ms(1000), &a, NULL), FJ_OK);
+    for (int i = 0; i < 3; i++) /* one more than it fetches */
+        cast_to((fj_target)FJ_TARGET(.topic = "kept"), "m");
+    a->ops->close(a);
+    finish(take(a));
+    finish(take(a));
+    ck_assert_int_eq(a->ops->poll(a, fj_never(), 1, &in, &n, NULL), FJ_CLOSED);
+    leave(a);
+}
+END_TEST
+
 START_TEST(a_driver_that_is_not_there_is_named)
 {
     const fj_driver_ops *ops = NULL;
@@ -395,6 +511,10 @@ int main(void)
     tcase_add_test(c, closing_the_driver_ends_pending_calls);
     tcase_add_test(c, a_cancelled_call_drops_its_answer);
     tcase_add_test(c, arguments_that_are_no_object_are_refused);
+    tcase_add_test(c, what_was_not_acked_when_the_connection_was_lost_goes_to_others_in_order);
+    tcase_add_test(c, what_comes_back_after_a_lost_connection_is_not_given_out_twice);
+    tcase_add_test(c, only_a_fake_connection_can_be_lost_by_request);
+    tcase_add_test(c, a_closed_listener_gives_what_it_was_told_to_keep_and_then_ends);
     tcase_add_test(c, a_driver_that_is_not_there_is_named);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
