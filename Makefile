@@ -204,7 +204,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx
 
 # Programs with the hooks in front of libc, linked as a user's are.  A sanitizer's library is always the first, and its
 # functions would be in front of the hooks: there the hooks are in the program itself.
-HOOKED_PROGRAMS := $(BUILD)/tests/hooks_test $(BUILD)/tests/conformance_test $(BUILD)/bench/hooks
+HOOKED_PROGRAMS := $(BUILD)/tests/hooks_test $(BUILD)/tests/conformance_test $(BUILD)/tests/bridged_test $(BUILD)/bench/hooks
 ifeq ($(SAN),)
 $(HOOKED_PROGRAMS): $(GREEN) | $(GREEN_LINKS)
 $(HOOKED_PROGRAMS): private LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'

@@ -33,6 +33,11 @@ fj_code fj_coro_new(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_coro
     return FJ_OK;
 }
 
+fj_loop *fj__coro_loop(const fj_coro *coro)
+{
+    return coro->opts.loop;
+}
+
 static void drop(fj_coro *coro)
 {
     fj__free((char *)coro->opts.name);

@@ -27,6 +27,11 @@ static void free_task(fj_future *f)
 
 static const fj__future_kind task_kind = { .cancel = cancel_task, .free = free_task };
 
+fj_task *fj__task_of(fj_future *f)
+{
+    return f->kind == &task_kind ? (fj_task *)f : NULL;
+}
+
 static void complete(fj_task *task)
 {
     json_t *result = task->result;

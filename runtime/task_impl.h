@@ -67,6 +67,14 @@ struct fj_task {
 
 enum { FJ__TASK_PENDING = 1, FJ__TASK_KILLED = 2, FJ__TASK_CANCEL = 4 };
 
+/* ---- task.c ---- */
+/** The task whose future it is, or NULL.  Lends. */
+fj_task *fj__task_of(fj_future *f);
+
+/* ---- coro.c ---- */
+/** Where it is to run; NULL: on the loop it is started on. */
+fj_loop *fj__coro_loop(const fj_coro *coro);
+
 /* ---- tasks.c ---- */
 /** Those of @p loop.  Lends.  NULL when memory ran out.  @thread the loop's */
 fj__tasks *fj__tasks_of(fj_loop *loop);

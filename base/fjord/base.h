@@ -32,13 +32,15 @@
 #define FJ_API
 #endif
 
-/* Functions that may suspend the task they run in: <fjord/await.h>.  Compilers ignore these; `scripts/awaits` does not. */
+/* Functions that may suspend the task they run in: <fjord/await.h>, <fjord/green.h>.  Compilers ignore these; `scripts/awaits` does not. */
 #if defined(__clang__)
 #define FJ_AWAITS __attribute__((annotate("fj_awaits")))
 #define FJ_MAY_AWAIT __attribute__((annotate("fj_may_await")))
+#define FJ_AWAITS_GREEN __attribute__((annotate("fj_awaits_green")))
 #else
 #define FJ_AWAITS
 #define FJ_MAY_AWAIT
+#define FJ_AWAITS_GREEN
 #endif
 
 #ifdef __cplusplus

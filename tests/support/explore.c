@@ -91,13 +91,14 @@ static fj_code act(void *user, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
-fj_task *explore_task(explore *x, const char *name, explore_fn fn, unsigned i)
+static fj_task *add_task(explore *x, const char *name, explore_fn fn, unsigned i, bool green)
 {
     fj_task_opts opts = FJ_TASK_OPTS_INIT;
     actor *a = &x->actors[x->n_actors];
 
     opts.name = name;
     opts.loop = x->loop;
+    opts.green = green;
     *a = (actor){ x, NULL, fn, i };
     if (x->n_actors == MOST_TASKS || fj_task_spawn(act, a, &opts, &a->task, NULL) != FJ_OK) {
         fprintf(stderr, "explore: cannot make task %s\n", name);
@@ -105,6 +106,16 @@ fj_task *explore_task(explore *x, const char *name, explore_fn fn, unsigned i)
     }
     x->n_actors++;
     return a->task;
+}
+
+fj_task *explore_task(explore *x, const char *name, explore_fn fn, unsigned i)
+{
+    return add_task(x, name, fn, i, false);
+}
+
+fj_task *explore_green_task(explore *x, const char *name, explore_fn fn, unsigned i)
+{
+    return add_task(x, name, fn, i, true);
 }
 
 void explore_point(void)

@@ -42,6 +42,8 @@ unsigned long explore_schedule_count(void);
 typedef void (*explore_fn)(explore *x, void *state, unsigned i);
 /** Add a task that calls @p fn.  @return lends, for the run */
 fj_task *explore_task(explore *x, const char *name, explore_fn fn, unsigned i);
+/** The same, a green one. */
+fj_task *explore_green_task(explore *x, const char *name, explore_fn fn, unsigned i);
 /** In a task: whoever the schedule wants goes on.  Not cut short by anything. */
 void explore_point(void);
 /** A choice: 0 to n - 1. */

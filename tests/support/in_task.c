@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "in_task.h"
 
+#include <fjord/green.h>
 #include <string.h>
 
 static char told[512];
@@ -20,6 +21,18 @@ void in_task(void (*body)(void))
     told[0] = '\0';
     rt_begin();
     rt_code(rt_run(run, &body), OK);
+    rt_end();
+}
+
+void in_green(void (*body)(void))
+{
+    fj_future *done = NULL;
+
+    told[0] = '\0';
+    rt_begin();
+    rt_code(fj_wrap_green_fn(run, &body, NULL, &done, NULL), OK);
+    rt_code(fj_loop_run_until_complete(rt_loop, done, NULL, NULL), OK);
+    fj_future_unref(done);
     rt_end();
 }
 

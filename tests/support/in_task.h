@@ -6,6 +6,8 @@
 
 /** Run @p body (which asserts) in a task of a new rt_loop. */
 void in_task(void (*body)(void));
+/** The same in a green task. */
+void in_green(void (*body)(void));
 
 /** What tasks tell the test, in order, as one text. */
 void note(const char *text);

@@ -2,6 +2,7 @@
 /* scripts/awaits finds the lines that say so. */
 #include <fjord/await.h>
 #include <fjord/endpoint.h>
+#include <fjord/green.h>
 #include <fjord/sync.h>
 
 static fj_mutex *mutex;
@@ -70,8 +71,23 @@ static fj_code plain_method(fj_request *req, json_t *args, json_t **ret, fj_erro
     return fj_yield(); /* wrong */
 }
 
+/* What suspends where nobody sees it has no place in an explicit method. */
+static fj_code hidden(fj_future *f)
+{
+    return fj_green_await(f, fj_never(), NULL, NULL); /* wrong */
+}
+
+static fj_code coro_method_with_green(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args;
+    (void)ret;
+    (void)err;
+    return hidden(fj_request_data(req));
+}
+
 extern const fj_method methods[];
 const fj_method methods[] = {
     FJ_METHOD("coro_method", FJ_CORO, coro_method),
     FJ_METHOD("plain_method", FJ_PLAIN, plain_method),
+    FJ_METHOD("coro_method_with_green", FJ_CORO, coro_method_with_green),
 };

@@ -2,6 +2,7 @@
 /* scripts/awaits finds nothing here. */
 #include <fjord/await.h>
 #include <fjord/endpoint.h>
+#include <fjord/green.h>
 #include <fjord/sync.h>
 
 static fj_mutex *mutex;
@@ -61,5 +62,54 @@ static fj_code method(fj_request *req, json_t *args, json_t **ret, fj_error **er
     return fj_yield();
 }
 
+/* Green code is implicit: no mark says where it waits. */
+static fj_code deep(fj_future *f)
+{
+    fj_code code = fj_mutex_lock(mutex, fj_never());
+
+    return code == FJ_OK ? fj_green_await(f, fj_never(), NULL, NULL) : code;
+}
+
+static fj_code green_method(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args;
+    (void)ret;
+    (void)err;
+    return deep(fj_request_data(req));
+}
+
+static fj_code green_body(void *user, json_t **ret, fj_error **err)
+{
+    (void)ret;
+    (void)err;
+    return deep(user);
+}
+
+fj_code start_green(fj_future *f);
+fj_code start_green(fj_future *f)
+{
+    fj_future *done = NULL;
+
+    return fj_wrap_green_fn(green_body, f, NULL, &done, NULL);
+}
+
+/* Green only in a green task, for it looks. */
+static FJ_MAY_AWAIT fj_code either_kind(fj_future *f)
+{
+    return fj_green_here() ? fj_green_await(f, fj_never(), NULL, NULL) : awaits(f);
+}
+
+static fj_code calls_either(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args;
+    (void)ret;
+    (void)err;
+    return either_kind(fj_request_data(req));
+}
+
 extern const fj_method methods[];
-const fj_method methods[] = { FJ_METHOD("method", FJ_CORO, method) };
+const fj_method methods[] = {
+    FJ_METHOD("method", FJ_CORO, method),
+    FJ_METHOD("green", FJ_GREEN, green_method),
+    FJ_METHOD("either", FJ_CORO, calls_either),
+};
