@@ -174,11 +174,12 @@ $(GREEN): $(call objects,$(HOOK_SRC)) $(BUILD)/sources
 $(GREEN_LINKS): $(GREEN)
 	$(Q)ln -sf $(notdir $<) $@
 
-# All of the library is in the command, so that the modules it loads find every public function in it.
-$(TOOL): $(call objects,$(TOOL_SRC)) $(STATIC)
+# All of the library is in the command, so that the modules it loads find every public function in it, and so are the
+# hooks: what a program exports comes before all libraries, also for the modules.
+$(TOOL): $(call objects,$(TOOL_SRC)) $(STATIC) $(GREEN_A)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $(filter %.o,$^) -Wl,--whole-archive $(STATIC) -Wl,--no-whole-archive $(LIBS) -o $@
+	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $(filter %.o,$^) -Wl,--whole-archive $(STATIC) $(GREEN_A) -Wl,--no-whole-archive $(LIBS) -o $@
 
 # The examples use the shared library, as programs of users do: they see the public API and nothing else.  They find it
 # beside them; where /proc is missing, as in a bare chroot, ld.so does not know where that is.
@@ -204,10 +205,11 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx
 
 # Programs with the hooks in front of libc, linked as a user's are.  A sanitizer's library is always the first, and its
 # functions would be in front of the hooks: there the hooks are in the program itself.
-HOOKED_PROGRAMS := $(BUILD)/tests/hooks_test $(BUILD)/tests/conformance_test $(BUILD)/tests/bridged_test $(BUILD)/bench/hooks
+HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test) \
+	$(addprefix $(BUILD)/bench/,hooks fjord parked) $(EXAMPLES) $(PEERS)
 ifeq ($(SAN),)
 $(HOOKED_PROGRAMS): $(GREEN) | $(GREEN_LINKS)
-$(HOOKED_PROGRAMS): private LDFLAGS += -Wl,-rpath,'$$ORIGIN/../lib'
+$(HOOKED_PROGRAMS): private LDFLAGS += -Wl,--no-as-needed $(GREEN) -Wl,--as-needed -Wl,-rpath,'$$ORIGIN/../lib'
 else
 $(HOOKED_PROGRAMS): $(GREEN_A)
 $(HOOKED_PROGRAMS): private LDFLAGS += -Wl,--whole-archive $(GREEN_A) -Wl,--no-whole-archive

@@ -1,25 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a call costs that a server under `coroutine` has in hand: `parked URL CALLS`.  One process serves and nothing else;
- * this one calls, and reads the server's resident memory before, and when all calls are in hand.  Once each method
- * waits for an event in its task; once each has deferred its request, and a thread answers them all.  Every call must be
- * answered.
+ * What a call costs that a server on a loop has in hand: `parked URL CALLS [METHOD...]`.  One process serves and nothing else;
+ * this one calls, and reads the server's resident memory before, and when all calls are in hand.  Under `coroutine` each method
+ * waits for an event in its task, or has deferred its request, and a thread answers them all.  Under `green` each waits
+ * in a function of libc: it reads from a socket, polls two, or sleeps.  Every call must be answered.
  */
 #include <fjord/await.h>
 #include <fjord/fjord.h>
 #include <fjord/sync.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define TEXT "0123456789abcdef0123456789"
 #define CALLS_MAX 100000
+#define PAIRS 256
 
 static void check(fj_code code, const char *what, fj_error *err)
 {
@@ -35,6 +38,7 @@ static fj_server *server;
 static fj_event *gate;
 static fj_request *kept[CALLS_MAX];
 static unsigned in_hand, expected;
+static int pairs[PAIRS][2];
 
 static void count(void)
 {
@@ -60,7 +64,47 @@ static fj_code defer(fj_request *req, json_t *args, json_t **ret, fj_error **err
     return FJ_DEFERRED;
 }
 
-static const fj_method methods[] = { FJ_METHOD("park", FJ_CORO, park), FJ_METHOD("defer", FJ_CORO, defer) };
+static fj_code answered(bool ok, json_t *args, json_t **ret, fj_error **err)
+{
+    *ret = json_incref(json_object_get(args, "x"));
+    return ok ? FJ_OK : fj_fail(err, FJ_SYSTEM, "%s", strerror(errno));
+}
+
+static fj_code read_one(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    char byte;
+    int fd = pairs[in_hand % PAIRS][0];
+
+    (void)req;
+    count();
+    return answered(read(fd, &byte, 1) == 0, args, ret, err); /* the other end has gone */
+}
+
+static fj_code poll_two(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    struct pollfd two[2] = { { .fd = pairs[in_hand % PAIRS][0], .events = POLLIN },
+                             { .fd = pairs[(in_hand + 1) % PAIRS][0], .events = POLLIN } };
+
+    (void)req;
+    count();
+    return answered(poll(two, 2, -1) > 0, args, ret, err);
+}
+
+/* Nothing ends it early: long enough for all to be in hand. */
+static fj_code doze(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    unsigned seconds = 3 + expected / 2500;
+
+    (void)req;
+    count();
+    return answered(sleep(seconds) == 0, args, ret, err);
+}
+
+static const fj_method methods[] = {
+    FJ_METHOD("park", FJ_CORO, park),      FJ_METHOD("defer", FJ_CORO, defer),
+    FJ_METHOD("read", FJ_PLAIN, read_one), FJ_METHOD("poll", FJ_PLAIN, poll_two),
+    FJ_METHOD("sleep", FJ_PLAIN, doze),
+};
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 
 static void *answer(void *user)
@@ -81,6 +125,8 @@ static void on_release(fj_loop *loop, int number, void *user)
 
     (void)loop, (void)number, (void)user;
     fj_event_set(gate);
+    for (int i = 0; i < PAIRS; i++)
+        (void)shutdown(pairs[i][1], SHUT_WR);
     if (pthread_create(&thread, NULL, answer, NULL) != 0 || pthread_detach(thread) != 0)
         check(FJ_SYSTEM, "a thread", NULL);
 }
@@ -91,7 +137,7 @@ static void on_stop(fj_loop *loop, int number, void *user)
     fj_server_stop(server);
 }
 
-static void serve(const char *url)
+static void serve(const char *url, const char *executor)
 {
     fj_target here = FJ_TARGET(.topic = "bench_parked", .server = "bench");
     fj_server_opts opts = FJ_SERVER_OPTS_INIT;
@@ -99,8 +145,10 @@ static void serve(const char *url)
     fj_loop *loop = NULL;
     fj_error *err = NULL;
 
-    opts.executor = "coroutine";
+    opts.executor = executor;
     opts.slots = expected;
+    for (int i = 0; i < PAIRS; i++)
+        check(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]) == 0 ? FJ_OK : FJ_SYSTEM, "socketpair", NULL);
     check(fj_loop_current(&loop, &err), "loop", err);
     check(fj_event_new("bench", &gate), "event", NULL);
     check(fj_loop_add_signal(loop, SIGUSR1, on_release, NULL, &err), "signal", err);
@@ -121,7 +169,7 @@ static void serve(const char *url)
 
 static FILE *from_server;
 
-static pid_t start(const char *self, const char *url, const char *calls)
+static pid_t start(const char *self, const char *url, const char *calls, const char *executor)
 {
     int ends[2];
 
@@ -132,7 +180,7 @@ static pid_t start(const char *self, const char *url, const char *calls)
         (void)dup2(ends[1], STDOUT_FILENO);
         (void)close(ends[0]);
         (void)close(ends[1]);
-        (void)execl(self, self, url, calls, "server", (char *)NULL);
+        (void)execl(self, self, url, calls, "server", executor, (char *)NULL);
         _exit(EXIT_FAILURE);
     }
     (void)close(ends[1]);
@@ -164,6 +212,14 @@ static long resident(pid_t pid)
     return kib * 1024;
 }
 
+static const struct way {
+    const char *method, *executor;
+    double goal;
+} ways[] = {
+    { "park", "coroutine", 7 * 1024. }, { "defer", "coroutine", 1.2 * 1024 }, { "read", "green", 7 * 1024. },
+    { "poll", "green", 7 * 1024. },     { "sleep", "green", 7 * 1024. },
+};
+
 /* All at once.  @return the bytes that one in hand costs the server */
 static double hold(fj_client *client, const char *method, unsigned n, pid_t pid)
 {
@@ -189,22 +245,22 @@ static double hold(fj_client *client, const char *method, unsigned n, pid_t pid)
     return (double)(during - before) / n;
 }
 
-static void measure(const char *self, const char *url, const char *calls, const char *method, double goal)
+static void measure(const char *self, const char *url, const char *calls, const struct way *w)
 {
     fj_target there = FJ_TARGET(.topic = "bench_parked");
     fj_client_opts opts = FJ_CLIENT_OPTS_INIT;
     fj_transport *transport = NULL;
     fj_client *client = NULL;
     fj_error *err = NULL;
-    pid_t pid = start(self, url, calls);
+    pid_t pid = start(self, url, calls, w->executor);
 
     await_line("ready");
     opts.timeout = 600;
     check(fj_transport_open(NULL, url, &transport, &err), "open", err);
     check(fj_client_new(transport, &there, &opts, &client, &err), "client", err);
-    double each = hold(client, method, expected, pid);
-    printf("%-8s %u calls in hand, all answered: %.0f bytes each (goal <= %.0f: %s)\n", method, expected, each,
-           goal, each <= goal ? "met" : "not met");
+    double each = hold(client, w->method, expected, pid);
+    printf("%-9s %-5s %u calls in hand, all answered: %.0f bytes each (goal <= %.0f: %s)\n", w->executor,
+           w->method, expected, each, w->goal, each <= w->goal ? "met" : "not met");
     (void)fflush(stdout);
     (void)fj_client_free(client);
     (void)fj_transport_free(transport);
@@ -213,18 +269,29 @@ static void measure(const char *self, const char *url, const char *calls, const 
     (void)fclose(from_server);
 }
 
+static bool wanted(const char *method, int n, char *const *names)
+{
+    for (int i = 0; i < n; i++) {
+        if (strcmp(names[i], method) == 0)
+            return true;
+    }
+    return n == 0;
+}
+
 int main(int argc, char **argv)
 {
     expected = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
     if (expected == 0 || expected > CALLS_MAX) {
-        (void)fprintf(stderr, "usage: parked URL CALLS  (at most %d)\n", CALLS_MAX);
+        (void)fprintf(stderr, "usage: parked URL CALLS [METHOD...]  (at most %d)\n", CALLS_MAX);
         return 2;
     }
-    if (argc > 3) {
-        serve(argv[1]);
+    if (argc == 5 && strcmp(argv[3], "server") == 0) {
+        serve(argv[1], argv[4]);
         return EXIT_SUCCESS;
     }
-    measure(argv[0], argv[1], argv[2], "park", 7 * 1024.);
-    measure(argv[0], argv[1], argv[2], "defer", 1.2 * 1024);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (wanted(ways[i].method, argc - 3, argv + 3))
+            measure(argv[0], argv[1], argv[2], &ways[i]);
+    }
     return EXIT_SUCCESS;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fjord serve: a server whose methods are a program, a module, or an echo. */
 #include "base/alloc.h"
+#include "runtime/green.h"
 #include "tools/common.h"
 #include <dlfcn.h>
 #include <string.h>
@@ -59,21 +60,33 @@ static fj_code add_module(fj_server *server, const char *path, fj_error **err)
     return rc;
 }
 
+/* The groups of hooks that are live, and so what of a green method switches.  @return to be freed with fj__free() */
+static char *live_hooks(void)
+{
+    unsigned live = 0;
+
+    for (unsigned group = 1; group <= FJ_PATCH_ALL; group <<= 1)
+        live |= fj_is_patched(group) ? group : 0;
+    return fj__green_group_names(live);
+}
+
 /* The one line that tells scripts, and who looks on, that messages are taken. */
 static void say_ready(const tool_opts *o, const fj_server *server, const fj_target *target)
 {
     const char *executor = fj_server_executor(server);
-    json_t *line = json_pack("{s:b, s:s, s:s, s:s}", "ready", 1, "topic", target->topic, "server",
-                             target->server, "executor", executor);
-    char *text = NULL;
+    char *live = live_hooks(), *text = NULL;
+    const char *hooks = live != NULL ? live : "";
+    json_t *line = json_pack("{s:b, s:s, s:s, s:s, s:s}", "ready", 1, "topic", target->topic, "server",
+                             target->server, "executor", executor, "hooks", hooks);
 
     if (!o->json)
-        tool_note(o, "fjord serve: ready, topic %s, server %s, executor %s", target->topic, target->server,
-                  executor);
+        tool_note(o, "fjord serve: ready, topic %s, server %s, executor %s%s%s", target->topic, target->server,
+                  executor, *hooks != '\0' ? ", hooks " : "", hooks);
     else if (line != NULL && fj_json_write(line, NULL, &text, NULL, NULL) == FJ_OK)
         tool_note(o, "%s", text);
     free(text);
     json_decref(line);
+    fj__free(live);
 }
 
 static fj_code serve_until_told(const tool_opts *o, fj_server *server, const fj_target *target, fj_error **err)

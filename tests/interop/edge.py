@@ -156,28 +156,29 @@ def check(replies, want):
 
 def heartbeats(suite, raw):
     for timeout, count in ((2, 3), ("2", 3), (2.9, 3), (None, 1), (1, 1)):
-        with suite.case(f"edge: _timeout {timeout!r} of a method of 2.6 seconds gives {count} replies"):
+        with suite.case(f"edge ({raw.server.executor}): _timeout {timeout!r} of a method of 2.6 seconds gives {count} replies"):
             r = raw.request(method="slow", args={"seconds": 2.6}, _timeout=timeout)
             replies = raw.send(envelope(r))
             same([x["ending"] for x in replies], [False] * (count - 1) + [True])
 
 
 def duplicates(suite, raw):
-    with suite.case("edge: a repeated _unique_id is dropped"):
+    with suite.case(f"edge ({raw.server.executor}): a repeated _unique_id is dropped"):
         r = raw.request()
         same(len(raw.send(envelope(r))), 1)
         same(len(raw.send(envelope({**r, "_msg_id": uuid.uuid4().hex}))), 0)
 
 
 def edge(suite):
-    server = CPeer(executor="blocking")
-    raw = Raw(server)
-    server.serve(TOPIC, "one")
-    for name, body, props, want in bodies(raw):
-        with suite.case(f"edge: {name}"):
-            check(raw.send(body, props), want)
-    heartbeats(suite, raw)
-    duplicates(suite, raw)
-    with suite.case("edge: the server ends cleanly after all that"):
-        raw.close()
-        server.close()
+    for executor in ("blocking", "green"):
+        server = CPeer(executor=executor)
+        raw = Raw(server)
+        server.serve(TOPIC, "one")
+        for name, body, props, want in bodies(raw):
+            with suite.case(f"edge ({executor}): {name}"):
+                check(raw.send(body, props), want)
+        heartbeats(suite, raw)
+        duplicates(suite, raw)
+        with suite.case(f"edge ({executor}): the server ends cleanly after all that"):
+            raw.close()
+            server.close()

@@ -166,7 +166,7 @@ def nobody(suite):
         within(2, began)
 
 
-EXECUTORS = ("blocking", "threading", "coroutine")
+EXECUTORS = ("blocking", "threading", "green", "coroutine")
 
 
 def recovery(suite):

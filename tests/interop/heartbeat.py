@@ -7,7 +7,7 @@ import threading
 
 from harness import CPeer, same, table, until
 
-EXECUTORS = ("blocking", "threading", "coroutine")
+EXECUTORS = ("blocking", "threading", "green", "coroutine")
 
 
 def listed():
@@ -57,8 +57,8 @@ def idle(seconds):
     return lambda _pair: threading.Event().wait(seconds)
 
 
-def inside_a_method(seconds):
-    return lambda pair: pair.client.call(pair.topic, "slow", {"seconds": seconds}, timeout=2 * seconds).expect("slept")
+def inside_a_method(seconds, method="slow", result="slept"):
+    return lambda pair: pair.client.call(pair.topic, method, {"seconds": seconds}, timeout=2 * seconds).expect(result)
 
 
 def busy(seconds):
@@ -89,6 +89,10 @@ def run(suite, beat, seconds, conf):
             pairs += [
                 Pair(f"{executor} server idle for {seconds} s", executor, conf, idle(seconds)),
                 Pair(f"{executor} server inside a method for {long} s", executor, conf, inside_a_method(long))]
+        pairs += [
+            Pair(f"green server inside a method that parks for {long} s", "green", conf, inside_a_method(long, "doze")),
+            Pair(f"green server inside a method that spins for {long} s", "green", conf,
+                 inside_a_method(long, "spin", "spun"))]
         pairs.append(Pair(f"client busy in its own code for {long} s", "threading", conf, busy(long)))
         other = Pair("stopped server", "threading", conf, stopped(4 * beat + 10))
     before = listed()

@@ -127,6 +127,7 @@ SERVERS = {
     "Python": lambda: PythonPeer(),
     "C (threading)": lambda: CPeer(executor="threading"),
     "C (blocking)": lambda: CPeer(executor="blocking"),
+    "C (green)": lambda: CPeer(executor="green"),
     "C (coroutine)": lambda: CPeer(executor="coroutine"),
 }
 CLIENTS = {"C": CPeer, "Python": PythonPeer}

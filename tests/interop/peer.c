@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The C side of the interop tests: reads one JSON command a line, answers one JSON object a line.
  * Commands: open, serve, stop, call, cast, spin, seen, close. */
+#include <errno.h>
 #include <fjord/fjord.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SERVERS 16
 
@@ -112,6 +114,33 @@ static fj_code slow(fj_request *req, json_t *args, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
+/* The same by libc, so that a green method switches. */
+static fj_code doze(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    double seconds = json_number_value(json_object_get(args, "seconds"));
+    struct timespec left = { .tv_sec = (time_t)seconds };
+
+    (void)req;
+    left.tv_nsec = (long)((seconds - (double)left.tv_sec) * 1e9);
+    while (nanosleep(&left, &left) != 0) {
+        if (errno != EINTR)
+            return fj_fail(err, FJ_SYSTEM, "nanosleep: %s", strerror(errno));
+    }
+    *ret = json_string("slept");
+    return FJ_OK;
+}
+
+static fj_code spin(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    fj_deadline by = fj_in_seconds(json_number_value(json_object_get(args, "seconds")));
+
+    (void)req, (void)err;
+    while (!fj_passed(by))
+        continue;
+    *ret = json_string("spun");
+    return FJ_OK;
+}
+
 /* Says that it runs, then never ends in any test's time. */
 static fj_code hang(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
@@ -163,7 +192,8 @@ static const fj_method plain_methods[] = {
     FJ_METHOD("context", FJ_PLAIN, context), FJ_METHOD("slow", FJ_PLAIN, slow),
     FJ_METHOD("hang", FJ_PLAIN, hang),       FJ_METHOD("odd", FJ_PLAIN, odd),
     FJ_METHOD("note", FJ_PLAIN, note),       FJ_METHOD("who", FJ_PLAIN, who),
-    FJ_METHOD("_private", FJ_PLAIN, who),
+    FJ_METHOD("_private", FJ_PLAIN, who),    FJ_METHOD("doze", FJ_PLAIN, doze),
+    FJ_METHOD("spin", FJ_PLAIN, spin),
 };
 static const fj_method ns1_methods[] = { FJ_METHOD("hello", FJ_PLAIN, hello) };
 static const fj_method ns2_methods[] = { FJ_METHOD("hello", FJ_PLAIN, hello2) };

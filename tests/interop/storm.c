@@ -255,7 +255,8 @@ int main(int argc, char **argv)
     (void)puts("ready");
     (void)fflush(stdout);
     end = fj_in_seconds(atof(argv[4]));
-    bool loops = strcmp(argv[1], "coroutine") == 0; /* half of the threads, then */
+    /* Half of the threads, then. */
+    bool loops = strcmp(argv[1], "blocking") != 0 && strcmp(argv[1], "threading") != 0;
     for (int i = 0; i < THREADS; i++)
         (void)pthread_create(&threads[i], NULL, loops && i % 2 == 0 ? storm_on_loop : storm, NULL);
     for (int i = 0; i < THREADS; i++)

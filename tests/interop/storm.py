@@ -13,7 +13,7 @@ from harness import BUILD, broker_address, ctl, url
 
 STORM = os.path.join(BUILD, "interop", "storm")
 SECONDS = 10
-EXECUTORS = ("blocking", "threading", "coroutine")
+EXECUTORS = ("blocking", "threading", "green", "coroutine")
 
 
 class Pipe:

@@ -37,6 +37,7 @@ def serving(*args):
         line = p.stderr.readline()
         if "ready" not in line:
             raise AssertionError(f"not ready: {line}{p.stderr.read()}")
+        p.ready = line
         yield p
         p.send_signal(signal.SIGTERM)
         same(p.wait(10), 0, "exit status after SIGTERM")
@@ -231,14 +232,14 @@ def serves(suite):
     peer.close()
 
 
-def serves_on_a_loop(suite):
-    """The same under the executor `coroutine`: one thread, that nothing may hold up."""
-    loop = ["--server", "one", "--executor", "coroutine"]
+def serves_on_a_loop(suite, executor):
+    """The same under an executor on a loop: one thread, that nothing may hold up."""
+    loop = ["--server", "one", "--executor", executor]
     peer = PythonPeer()
-    with suite.case("tool: serve --echo under coroutine"):
+    with suite.case(f"tool: serve --echo under {executor}"):
         with serving("it-echo", *loop, "--echo"):
             peer.call("it-echo", "whatever", {"a": [1, None]}).expect({"a": [1, None]})
-    with suite.case("tool: programs run side by side under coroutine"):
+    with suite.case(f"tool: programs run side by side under {executor}"):
         mark = os.path.join(BUILD, "interop", f"met-{os.getpid()}")
         os.mkfifo(mark)
         # Neither opens its end before the other does, so that both end only if both run.
@@ -249,18 +250,18 @@ def serves_on_a_loop(suite):
             peer.call("it-exec", "writer").expect(6)
             same([reader.communicate(timeout=20)[0], reader.returncode], ["5\n", 0])
         os.unlink(mark)
-    with suite.case("tool: megabytes go to and from a program under coroutine"):
+    with suite.case(f"tool: megabytes go to and from a program under {executor}"):
         with serving("it-exec", *loop, "--exec", "cat"):
             big = "y" * (3 << 20)
             same(len(peer.call("it-exec", "m", {"a": big}).result["args"]["a"]), len(big))
-    with suite.case("tool: a program that never stops writing is killed after --timeout under coroutine"):
+    with suite.case(f"tool: a program that never stops writing is killed after --timeout under {executor}"):
         with serving("it-exec", *loop, "--timeout", "1", "--exec", "cat >/dev/null; yes >&2"):
             outcome = peer.call("it-exec", "m")
             same("killed" in outcome.text, True, repr(outcome))
-    with suite.case("tool: serve under coroutine ends at a second signal, and its programs with it"):
+    with suite.case(f"tool: serve under {executor} ends at a second signal, and its programs with it"):
         mark = os.path.join(BUILD, "interop", f"loop-pid-{os.getpid()}")
         os.mkfifo(mark)
-        p = subprocess.Popen([FJORD, "serve", "it-exec", "--server", "two", "--executor", "coroutine", "--url", URL,
+        p = subprocess.Popen([FJORD, "serve", "it-exec", "--server", "two", "--executor", executor, "--url", URL,
                               "--exec", f"echo $$ >'{mark}'; exec sleep 1000"],
                              stderr=subprocess.PIPE, text=True)
         same("ready" in p.stderr.readline(), True)
@@ -275,15 +276,34 @@ def serves_on_a_loop(suite):
         same(select.select([watch], [], [], 10)[0], [watch], "the program has ended")
         os.close(watch)
         os.unlink(mark)
+    peer.close()
+
+
+def modules(suite):
+    module = os.path.abspath(f"{BUILD}/interop/twice.so")
+    peer = PythonPeer()
     with suite.case("tool: explicit methods of a module run under every executor"):
-        module = os.path.abspath(f"{BUILD}/interop/twice.so")
-        for executor in ("blocking", "threading", "coroutine"):
+        for executor in ("blocking", "threading", "green", "coroutine"):
             with serving("it-module", "--server", "one", "--executor", executor, "--module", module):
                 peer.call("it-module", "twice", {"x": 21}).expect(42)
                 peer.call("it-module", "later", {"ms": 5}).expect("later")
+    with suite.case("tool: methods of a module sleep side by side under green, with nothing preloaded"):
+        with serving("it-module", "--server", "one", "--executor", "green", "--module", module) as p:
+            same("hooks socket, time, dns, process, select" in p.ready, True, p.ready)
+            calls = [subprocess.Popen([FJORD, "call", "it-module", "doze", "ms:=1500", "--url", URL],
+                                      stdout=subprocess.PIPE, text=True) for _ in range(3)]
+            same(max(int(c.communicate(timeout=20)[0]) for c in calls) > 1, True, "sleepers at once")
+    with suite.case("tool: serve tells a machine which hooks are live"):
+        with serving("it-module", "--server", "one", "--json", "--executor", "green", "--module", module) as p:
+            same(json.loads(p.ready)["hooks"], "socket, time, dns, process, select")
+        with serving("it-module", "--server", "one", "--json", "--executor", "threading", "--module", module) as p:
+            same(json.loads(p.ready)["hooks"], "")
     peer.close()
 
 
 def tool(suite):
-    for group in (usage, configuration, calls, serves, serves_on_a_loop):
+    for group in (usage, configuration, calls, serves):
         group(suite)
+    for executor in ("green", "coroutine"):
+        serves_on_a_loop(suite, executor)
+    modules(suite)

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A module for `fjord serve --module`. */
+#include <errno.h>
 #include <fjord/fjord.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
 
 static fj_code twice(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
@@ -23,9 +27,27 @@ static fj_code later(fj_request *req, json_t *args, json_t **ret, fj_error **err
     return code;
 }
 
+/* The same by libc; how many of these were asleep at once, at most, so far. */
+static fj_code doze(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    static atomic_int asleep, most;
+    int now = atomic_fetch_add(&asleep, 1) + 1, before = atomic_load(&most);
+
+    (void)req;
+    while (now > before && !atomic_compare_exchange_weak(&most, &before, now))
+        ;
+    int answer = usleep((useconds_t)json_integer_value(json_object_get(args, "ms")) * 1000);
+    atomic_fetch_sub(&asleep, 1);
+    if (answer != 0)
+        return fj_fail(err, FJ_SYSTEM, "usleep: %s", strerror(errno));
+    *ret = json_integer(atomic_load(&most));
+    return FJ_OK;
+}
+
 static const fj_method methods[] = {
     FJ_METHOD("twice", FJ_PLAIN, twice),
     FJ_METHOD("later", FJ_CORO, later),
+    FJ_METHOD("doze", FJ_PLAIN, doze),
 };
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 static const fj_endpoint *const endpoints[] = { &endpoint, NULL };
