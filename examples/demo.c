@@ -114,9 +114,11 @@ static fj_code demo(const fj_conf *conf, fj_error **err)
     fj_transport_free(transport);
     free(names);
     if (code == FJ_OK)
-        printf("\nUnder coroutine all methods share one thread: one that awaits lets the others run, one that "
-               "blocks\n"
-               "holds all of them up.  OS_FJORD__LOOP_DEBUG=true make demo: the log says which, and where.\n");
+        printf("\nUnder green and coroutine all methods share one thread.  Under green nanosleep() itself lets "
+               "the "
+               "others run;\n"
+               "under coroutine only an await does, and what blocks holds all of them up.\n"
+               "OS_FJORD__LOOP_DEBUG=true make demo: the log says which, and where.\n");
     return code;
 }
 

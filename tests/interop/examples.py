@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 
 from harness import BUILD, URL, PythonPeer, same
 
@@ -43,7 +44,7 @@ def examples(suite):
     broker = f"[DEFAULT]\ntransport_url = {URL}\n"
     peer = PythonPeer()
     with suite.case("examples: the calculator under every executor, changed by one line of its file"):
-        for executor in ("blocking", "threading", "coroutine"):
+        for executor in ("blocking", "threading", "green", "coroutine"):
             path = configuration("calc", f"{broker}[fjord]\nexecutor = {executor}\n")
             with running("calc_server", path) as line:
                 same(executor in line, True, line)
@@ -62,8 +63,26 @@ def examples(suite):
         with suite.case("examples: tasks of one loop call at once"):
             done = run("loop_client", path, "tea", "milk", "sugar")
             same(sorted(done.stdout.split("\n")), ["", "milk 4", "sugar 5", "tea 3"])
+    with suite.case("examples: ordinary C that blocks, on one thread under green"):
+        with running("green_server", configuration("host", broker)):
+            peer.call("host", "resolve", {"name": "127.0.0.1"}).expect("127.0.0.1")
+            peer.call("host", "resolve", {"name": "no such name"}).expect_failure("gaierror")
+            peer.call("host", "nap", {"seconds": 1}).expect(None)
+            mark = os.path.join(BUILD, "interop", f"green-{os.getpid()}")
+            os.mkfifo(mark)
+            # Neither opens its end before the other does, so that both end only if both run.
+            done = []
+            reader = threading.Thread(target=lambda: done.append(
+                peer.call("host", "run", {"command": f"cat '{mark}'"})))
+            reader.start()
+            peer.call("host", "run", {"command": f"echo met >'{mark}'"}).expect("")
+            reader.join(20)
+            done[0].expect("met\n")
+            os.unlink(mark)
+            peer.call("host", "run", {"command": "exit 3"}).expect_failure("RuntimeError")
     with suite.case("examples: the demonstration"):
-        path = configuration("demo", "[DEFAULT]\ntransport_url = fake://\n[demo]\nexecutors = threading, coroutine\n")
+        path = configuration("demo", "[DEFAULT]\ntransport_url = fake://\n[demo]\nexecutors = green, coroutine\n")
         lines = run("demo", path).stdout.split("\n")
-        same([line.split()[0] for line in lines[2:4]], ["threading", "coroutine"])
+        same([line.split()[0] for line in lines[2:4]], ["green", "coroutine"])
+        same(float(lines[2].split()[1]) * 4 < float(lines[3].split()[1]), True, "sleeping beside each other")
     peer.close()
