@@ -51,35 +51,29 @@ static const fj_method methods[] = { FJ_METHOD("nap", FJ_GREEN, nap), FJ_METHOD(
                                      FJ_METHOD("run", FJ_GREEN, run) };
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 
-static fj_code serve(const char *file, fj_error **err)
+int main(int argc, char **argv)
 {
     fj_target here = FJ_TARGET(.topic = "host", .server = "host1");
     fj_server_opts opts = FJ_SERVER_OPTS_INIT;
     fj_transport *transport = NULL;
     fj_server *server = NULL;
     fj_conf *conf = NULL;
-    fj_code code = fj_conf_load(file, &conf, err);
+    fj_error *err = NULL;
+    fj_code code = fj_conf_load(argc > 1 ? argv[1] : "service.conf", &conf, &err);
 
     opts.executor = "green";
     if (code == FJ_OK)
-        code = fj_transport_open(conf, NULL, &transport, err);
+        code = fj_transport_open(conf, NULL, &transport, &err);
     if (code == FJ_OK)
-        code = fj_server_new(transport, &here, &opts, &server, err);
+        code = fj_server_new(transport, &here, &opts, &server, &err);
     if (code == FJ_OK)
-        code = fj_server_add(server, &endpoint, NULL, err);
+        code = fj_server_add(server, &endpoint, NULL, &err);
     if (code == FJ_OK)
-        code = fj_server_start(server, err);
+        code = fj_server_start(server, &err);
     if (code == FJ_OK && puts("serving host under the executor green") >= 0 && fflush(stdout) == 0)
-        code = fj_run(err);
+        code = fj_run(&err);
     fj_server_free(server);
     fj_transport_free(transport);
     fj_conf_free(conf);
-    return code;
-}
-
-int main(int argc, char **argv)
-{
-    fj_error *err = NULL;
-
-    return serve(argc > 1 ? argv[1] : "service.conf", &err) == FJ_OK ? 0 : calc_failed("green_server", err);
+    return code == FJ_OK ? 0 : calc_failed("green_server", err);
 }
