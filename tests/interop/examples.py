@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 
-from harness import BUILD, URL, PythonPeer, same
+from harness import BUILD, EXECUTORS, URL, PythonPeer, same
 
 
 def run(name, *args, status=0, timeout=60):
@@ -44,7 +44,7 @@ def examples(suite):
     broker = f"[DEFAULT]\ntransport_url = {URL}\n"
     peer = PythonPeer()
     with suite.case("examples: the calculator under every executor, changed by one line of its file"):
-        for executor in ("blocking", "threading", "green", "coroutine"):
+        for executor in EXECUTORS:
             path = configuration("calc", f"{broker}[fjord]\nexecutor = {executor}\n")
             with running("calc_server", path) as line:
                 same(executor in line, True, line)

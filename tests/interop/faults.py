@@ -9,7 +9,7 @@ import time
 
 import amqp
 
-from harness import BUILD, CPeer, broker_address, ctl, same, until, url, within
+from harness import BUILD, EXECUTORS, CPeer, broker_address, ctl, same, until, url, within
 from storm import Proxy
 
 
@@ -164,9 +164,6 @@ def nobody(suite):
         peer.kill()
         same(outcome.code, "UNDELIVERABLE")
         within(2, began)
-
-
-EXECUTORS = ("blocking", "threading", "green", "coroutine")
 
 
 def recovery(suite):

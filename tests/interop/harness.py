@@ -25,6 +25,7 @@ BUILD = os.environ.get("BUILD", "build")
 PEER = os.path.join(BUILD, "interop", "peer")
 FJORD = os.path.join(BUILD, "bin", "fjord")
 CASE_LIMIT = 40  # seconds a case
+EXECUTORS = ("blocking", "threading", "green", "coroutine", "bridged")
 
 
 class Late(Exception):

@@ -5,9 +5,7 @@ import re
 import signal
 import threading
 
-from harness import CPeer, same, table, until
-
-EXECUTORS = ("blocking", "threading", "green", "coroutine")
+from harness import EXECUTORS, CPeer, same, table, until
 
 
 def listed():

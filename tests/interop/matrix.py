@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from harness import CPeer, PythonPeer, same
+from harness import EXECUTORS, CPeer, PythonPeer, same
 
 CONTEXT = {"user": "hé", "roles": ["a", "b"], "nested": {"deep": [1, {"x": None}]}}
 VALUES = {
@@ -123,13 +123,11 @@ class Pair:
         return self.client.cast(self.topic, method, args, **more)
 
 
-SERVERS = {
-    "Python": lambda: PythonPeer(),
-    "C (threading)": lambda: CPeer(executor="threading"),
-    "C (blocking)": lambda: CPeer(executor="blocking"),
-    "C (green)": lambda: CPeer(executor="green"),
-    "C (coroutine)": lambda: CPeer(executor="coroutine"),
-}
+def c_server(executor):
+    return lambda: CPeer(executor=executor)
+
+
+SERVERS = {"Python": PythonPeer, **{f"C ({x})": c_server(x) for x in EXECUTORS}}
 CLIENTS = {"C": CPeer, "Python": PythonPeer}
 
 

@@ -9,11 +9,10 @@ import struct
 import subprocess
 import threading
 
-from harness import BUILD, broker_address, ctl, url
+from harness import BUILD, EXECUTORS, broker_address, ctl, url
 
 STORM = os.path.join(BUILD, "interop", "storm")
 SECONDS = 10
-EXECUTORS = ("blocking", "threading", "green", "coroutine")
 
 
 class Pipe:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 
-from harness import BUILD, FJORD, URL, PythonPeer, broker_address, same, url, within
+from harness import BUILD, EXECUTORS, FJORD, URL, PythonPeer, broker_address, same, url, within
 
 
 def fjord(*args, env_url=URL, timeout=20, **more):
@@ -283,7 +283,7 @@ def modules(suite):
     module = os.path.abspath(f"{BUILD}/interop/twice.so")
     peer = PythonPeer()
     with suite.case("tool: explicit methods of a module run under every executor"):
-        for executor in ("blocking", "threading", "green", "coroutine"):
+        for executor in EXECUTORS:
             with serving("it-module", "--server", "one", "--executor", executor, "--module", module):
                 peer.call("it-module", "twice", {"x": 21}).expect(42)
                 peer.call("it-module", "later", {"ms": 5}).expect("later")
@@ -304,6 +304,6 @@ def modules(suite):
 def tool(suite):
     for group in (usage, configuration, calls, serves):
         group(suite)
-    for executor in ("green", "coroutine"):
+    for executor in EXECUTORS[2:]:
         serves_on_a_loop(suite, executor)
     modules(suite)
