@@ -97,14 +97,16 @@ static void closing(int fd)
     errno = saved;
 }
 
-/* Not a wait: a cancellation is for the next one to tell. */
-static void breathe(void)
+/* A wait like any other for who asks the task to end, or has set it a time: it may make no other. */
+static int breathe(void)
 {
+    int saved = errno;
+
     if (fj__task_atomic(fj_task_current()))
-        return;
-    fj_shield_begin();
-    (void)fj__task_yield();
-    fj_shield_end();
+        return 0;
+    fj_code code = fj__task_yield();
+    errno = code == FJ_OK ? saved : fj__wait_errno(code);
+    return code == FJ_OK ? 0 : -1;
 }
 
 static void *self(void)

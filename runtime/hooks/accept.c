@@ -39,6 +39,8 @@ static int green_accept(int fd, struct sockaddr *from, socklen_t *len, int how)
 
     if (!is_listening(fd))
         return REAL(accept4)(fd, from, len, how);
+    if (!fj__green_breath())
+        return -1;
     do {
         errno = EAGAIN;
         if (fj__green_ready(fd, POLLIN))

@@ -68,6 +68,8 @@ FJ__HOOK int connect(int fd, __CONST_SOCKADDR_ARG to, socklen_t n)
 
     if (!fj__green(FJ_PATCH_SOCKET))
         return REAL(connect)(fd, to.__sockaddr__, n);
+    if (!fj__green_breath())
+        return -1;
     r = begin(fd, to.__sockaddr__, n, &own);
     if (r != 0 && !own && (errno == EINPROGRESS || errno == EALREADY))
         r = finish(fd, to.__sockaddr__, n);

@@ -6,6 +6,8 @@ static int green_epoll(int fd, struct epoll_event *v, int n, int64_t by)
 {
     int saved = errno;
 
+    if (!fj__green_breath())
+        return -1;
     for (;;) {
         int r = REAL(epoll_wait)(fd, v, n, 0);
 

@@ -37,9 +37,11 @@ static void fcntl_there(void *arg)
 static int green_lock(int (*call)(int, int, ...), int fd, int what, void *arg)
 {
     job j = { .call = call, .fd = fd, .what = what, .arg = arg };
-    int saved = errno;
-    int r = call(fd, what == F_OFD_SETLKW ? F_OFD_SETLK : F_SETLK, arg);
+    int saved = errno, r = 0;
 
+    if (!fj__green_breath())
+        return -1;
+    r = call(fd, what == F_OFD_SETLKW ? F_OFD_SETLK : F_SETLK, arg);
     if (r < 0 && is_taken())
         r = there(fcntl_there, &j);
     return (int)fj__green_done(r, saved);
@@ -88,9 +90,11 @@ static void lockf_there(void *arg)
 static int green_lockf(int fd, off64_t n)
 {
     job j = { .fd = fd, .what = F_LOCK, .n = n };
-    int saved = errno;
-    int r = REAL(lockf64)(fd, F_TLOCK, n);
+    int saved = errno, r = 0;
 
+    if (!fj__green_breath())
+        return -1;
+    r = REAL(lockf64)(fd, F_TLOCK, n);
     if (r < 0 && is_taken())
         r = there(lockf_there, &j);
     return (int)fj__green_done(r, saved);
@@ -122,6 +126,8 @@ FJ__HOOK int flock(int fd, int what)
 
     if (!fj__green(FJ_PATCH_PROCESS) || (what & (LOCK_NB | LOCK_UN)) != 0)
         return REAL(flock)(fd, what);
+    if (!fj__green_breath())
+        return -1;
     r = REAL(flock)(fd, what | LOCK_NB);
     if (r < 0 && is_taken())
         r = there(flock_there, &j);

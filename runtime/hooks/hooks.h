@@ -86,7 +86,10 @@ int fj__green_wait(int fd, short events, int64_t by);
 bool fj__green_nonblocking(int fd);
 /** Whether @p fd is ready for @p events (or broken, or no descriptor) this moment. */
 bool fj__green_ready(int fd, short events);
-/** A call has succeeded: put errno back, and let others run now and then.  @return @p answer */
+/** Before each call that may answer at once: let others run now and then.  @return false: errno is the answer, for the task
+ *  was asked to end, and no call would have told it */
+bool fj__green_breath(void);
+/** A call has succeeded: put errno back, and count it for fj__green_breath().  @return @p answer */
 ssize_t fj__green_done(ssize_t answer, int saved_errno);
 /** Run on the pool.  @return false: it has not run, errno says why */
 bool fj__green_offload(void (*fn)(void *arg), void *arg);

@@ -24,9 +24,12 @@ static int poll_one(struct pollfd *p, int64_t by)
 
 int fj__green_poll(struct pollfd *fds, nfds_t n, int64_t by)
 {
-    int saved = errno;
-    int r = n > 0 ? REAL(poll)(fds, n, 0) : 0;
+    int saved = errno, r = 0;
 
+    if (!fj__green_breath())
+        return -1;
+    if (n > 0)
+        r = REAL(poll)(fds, n, 0);
     if (r != 0)
         return (int)fj__green_done(r, saved);
     if (n == 0)

@@ -50,8 +50,11 @@ static pid_t green_wait4(pid_t pid, int *status, int options, struct rusage *usa
 {
     wait_job job = { .pid = pid, .status = status, .options = options, .usage = usage };
     int saved = errno, watched = 1;
-    pid_t r = REAL(wait4)(pid, status, options | WNOHANG, usage);
+    pid_t r = -1;
 
+    if (!fj__green_breath())
+        return -1;
+    r = REAL(wait4)(pid, status, options | WNOHANG, usage);
     while (r == 0 && pid > 0 && (options & (WUNTRACED | WCONTINUED)) == 0 && watched > 0) {
         watched = until_it_ends(pid);
         if (watched < 0)
@@ -111,6 +114,8 @@ FJ__HOOK int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 
     if (!fj__green(FJ_PATCH_PROCESS) || (options & WNOHANG) != 0)
         return REAL(waitid)(type, id, info, options);
+    if (!fj__green_breath())
+        return -1;
     if (REAL(waitid)(type, id, &now, options | WNOHANG) != 0)
         return -1;
     if (now.si_pid == 0) {

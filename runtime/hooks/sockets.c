@@ -60,6 +60,8 @@ ssize_t fj__green_receive(int fd, struct msghdr *m, int flags, int64_t by)
     ssize_t got = 0, r = 0;
     int saved = errno;
 
+    if (!fj__green_breath())
+        return -1;
     /* Bytes that are only looked at stay, so one cannot wait for more of them; this wants a thread. */
     if (all && (flags & MSG_PEEK) != 0 && !fj__green_nonblocking(fd)) {
         message job = { .fd = fd, .flags = flags, .m = m };
@@ -97,6 +99,8 @@ ssize_t fj__green_transmit(int fd, const struct msghdr *m, int flags)
     bool woken = false;
     int saved = errno;
 
+    if (!fj__green_breath())
+        return -1;
     if ((flags & MSG_FASTOPEN) != 0) /* connects and sends in one */
         return transmit_on_thread(fd, m, flags);
     for (;;) {

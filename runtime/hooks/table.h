@@ -42,8 +42,9 @@ typedef struct {
     int (*offload)(void (*fn)(void *arg), void *arg);
     /** The descriptor is about to be closed, or replaced: who waits for it gets EBADF.  @thread any */
     void (*closing)(int fd);
-    /** Let others run that are ready: called now and then by hooks that never had to wait. */
-    void (*breathe)(void);
+    /** Let others run that are ready: called now and then by hooks that never had to wait, before the next call, which is
+     *  not made if this one is cut short as any wait may be.  @return 0, errno as it was; -1 ECANCELED, ETIMEDOUT */
+    int (*breathe)(void);
     /** The running green task: what owns locks. */
     void *(*self)(void);
     /** Suspend on @p address, unless @p still(arg) says false under the lock of the address's queue.

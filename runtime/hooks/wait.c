@@ -103,12 +103,17 @@ ssize_t fj__green_done(ssize_t answer, int saved_errno)
 {
     if (answer < 0)
         return answer;
-    if (++run >= BREATH) {
-        run = 0;
-        fj__green_rt()->breathe();
-    }
+    run++;
     errno = saved_errno;
     return answer;
+}
+
+bool fj__green_breath(void)
+{
+    if (run < BREATH)
+        return true;
+    run = 0;
+    return fj__green_rt()->breathe() == 0;
 }
 
 bool fj__green_offload(void (*fn)(void *arg), void *arg)

@@ -352,12 +352,12 @@ START_TEST(several_messages_in_one_call)
 }
 END_TEST
 
-START_TEST(each_thirty_second_success_without_a_wait_lets_others_run)
+START_TEST(after_thirty_two_successes_without_a_wait_others_run)
 {
     char c = 0;
 
     rig_pair(SOCK_STREAM);
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; i < 33; i++) {
         ck_assert_int_eq(send(rig_ends[0], "x", 1, 0), 1);
         errno = EXDEV;
         ck_assert_int_eq(recv(rig_ends[1], &c, 1, 0), 1);
@@ -377,6 +377,29 @@ START_TEST(errors_are_told_as_they_are)
     rig_fails(recv(-1, &c, 1, 0), EBADF);
     rig_fails(send(-1, &c, 1, 0), EBADF);
     rig_fails(send(rig_ends[1], &c, 1, 0), ENOTSOCK);
+}
+END_TEST
+
+/* It waits for nothing, so that no wait could tell it. */
+START_TEST(a_loop_over_what_is_there_already_is_cancelled_and_loses_no_byte)
+{
+    char c = 0;
+    int got = 0;
+
+    rig_pair(SOCK_STREAM);
+    toy_green(false);
+    for (int i = 0; i < 100; i++)
+        rig_write_a(&rig_ends[1]);
+    toy_green(true);
+    toy_cancel(NULL);
+    while (got < 100 && recv(rig_ends[0], &c, 1, 0) == 1)
+        got++;
+    ck_assert_int_eq(errno, ECANCELED);
+    ck_assert_int_eq(got, 32);
+    toy_green(false);
+    while (got < 100 && recv(rig_ends[0], &c, 1, 0) == 1)
+        got++;
+    ck_assert_int_eq(got, 100);
 }
 END_TEST
 
@@ -403,7 +426,8 @@ Suite *sockets_suite(void)
     tcase_add_test(c, a_datagram_comes_with_its_senders_address_and_may_be_empty);
     tcase_add_test(c, a_datagram_to_a_local_name_that_takes_no_more_waits_on_a_thread);
     tcase_add_test(c, several_messages_in_one_call);
-    tcase_add_test(c, each_thirty_second_success_without_a_wait_lets_others_run);
+    tcase_add_test(c, after_thirty_two_successes_without_a_wait_others_run);
+    tcase_add_test(c, a_loop_over_what_is_there_already_is_cancelled_and_loses_no_byte);
     tcase_add_test(c, errors_are_told_as_they_are);
     suite_add_tcase(s, c);
     return s;

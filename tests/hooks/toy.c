@@ -161,10 +161,13 @@ static void toy_closing(int fd)
     pthread_mutex_unlock(&lock);
 }
 
-static void toy_breathe(void)
+static int toy_breathe(void)
 {
     asked.breaths++;
-    errno = ENOTTY; /* what others did meanwhile */
+    if (!cancelled)
+        return 0;
+    errno = ECANCELED;
+    return -1;
 }
 
 static void *toy_self(void)

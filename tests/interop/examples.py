@@ -79,7 +79,7 @@ def examples(suite):
             reader.join(20)
             done[0].expect("met\n")
             os.unlink(mark)
-            peer.call("host", "run", {"command": "exit 3"}).expect_failure("RuntimeError")
+            peer.call("host", "run", {"command": "exit 3"}).expect_failure("OSError")
     with suite.case("examples: the demonstration"):
         path = configuration("demo", "[DEFAULT]\ntransport_url = fake://\n[demo]\nexecutors = green, coroutine\n")
         lines = run("demo", path).stdout.split("\n")
