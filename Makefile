@@ -196,7 +196,7 @@ $(BUILD)/bench/switch: BENCH_LIBS := -lboost_context
 
 # A test NAME_test.c may have a half in C++, NAME_cxx.cc.
 define test_rule
-$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance,$(1)),$(CONFORM)) $(if $(findstring hooks_test,$(1)),$(HOOKED))) $(STATIC)
+$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance/,$(1)),$(CONFORM)) $(if $(findstring hooks_test,$(1)),$(HOOKED))) $(STATIC)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$(if $(2),$$(CXX),$$(CC)) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) -o $$@
