@@ -135,6 +135,8 @@ static const fj__option table[] = {
 
     { "fjord", "executor", FJ__OPT_STRING, "threading", ANY, NULL, NULL, NULL, FJ__FIXED,
       "How methods run: blocking, threading, green, coroutine, bridged, or the name of a plug-in." },
+    { "fjord", "strict", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__FIXED,
+      "Refuse to serve a method that the executor only emulates; docs/executors.md has the table." },
     { "fjord", "executor_pool_size", FJ__OPT_INT, "0", 0, 100000, NULL, NULL, NULL, FJ__FIXED,
       "How many requests are processed at once; 0: [DEFAULT] executor_thread_pool_size." },
     { "fjord", "thread_pool_size", FJ__OPT_INT, "20", 1, 100000, NULL, NULL, NULL, FJ__FIXED,

@@ -67,11 +67,9 @@ fj_code fj__patch(const fj_conf *conf, bool insists, fj_error **err)
     return FJ_OK;
 }
 
-bool fj__patch_is_live(void)
+bool fj__patch_is_live(const fj_conf *conf)
 {
-    for (unsigned group = 1; group <= FJ_PATCH_ALL; group <<= 1) {
-        if (fj_is_patched(group))
-            return true;
-    }
-    return false;
+    unsigned what = 0;
+
+    return groups_of(conf, &what, NULL) == FJ_OK && what != 0 && fj_is_patched(what);
 }

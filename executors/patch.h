@@ -9,7 +9,7 @@
  *  @param insists  whether [fjord] green_require_hooks has a say
  *  @errors BAD_CONFIG (no such group); UNSUPPORTED when hooks are missing and required   @thread any */
 fj_code fj__patch(const fj_conf *conf, bool insists, fj_error **err);
-/** Whether green methods switch at all: some group of hooks is on. */
-bool fj__patch_is_live(void);
+/** Whether green methods switch as promised: every group of hooks that [fjord] patch names is on, and there is one. */
+bool fj__patch_is_live(const fj_conf *conf);
 
 #endif

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/native.h"
 #include "dispatcher/request.h"
+#include "executors/flavours.h"
 #include "executors/lifecycle.h"
 #include "executors/patch.h"
 #include "internal.h"
@@ -123,12 +124,6 @@ static const fj_listener_ops gate_ops = {
 
 /* ---- the start-up log --------------------------------------------------------------------------- */
 
-static bool emulated(const fj_server *s, fj_flavour flavour)
-{
-    return (flavour == FJ_GREEN && ((s->kind->caps & FJ_EXECUTOR_GREEN) == 0 || !fj__patch_is_live())) ||
-           (flavour == FJ_CORO && (s->kind->caps & FJ_EXECUTOR_CORO) == 0);
-}
-
 static void log_start(const fj_server *s)
 {
     const fj_endpoint *endpoint;
@@ -138,10 +133,12 @@ static void log_start(const fj_server *s)
         return;
     fj__log(FJ_LOG_INFO, "rpc", "%s: executor %s, %u slots, acknowledged %s", s->name, s->kind->name, s->slots,
             s->ack_done ? "when done" : "on admission");
-    for (size_t i = 0; fj_dispatcher_method(s->dispatcher, i, &endpoint, &method); i++)
-        fj__log(FJ_LOG_INFO, "rpc", "%s: method %s of %s %s%s", s->name, method->name,
+    for (size_t i = 0; fj_dispatcher_method(s->dispatcher, i, &endpoint, &method); i++) {
+        const char *how = fj__emulated(s->kind, method->flavour, s->transport->conf);
+        fj__log(FJ_LOG_INFO, "rpc", "%s: method %s of %s %s%s%s", s->name, method->name,
                 fj__endpoint_place(endpoint), endpoint->version != NULL ? endpoint->version : "1.0",
-                emulated(s, method->flavour) ? ", emulated" : "");
+                how != NULL ? ", emulated: " : "", how != NULL ? how : "");
+    }
 }
 
 /* ---- the steps of its life ---------------------------------------------------------------------- */
@@ -210,6 +207,8 @@ static fj_code bring_up(fj_server *s, fj_error **err)
         code = patch(s, err);
     if (code == FJ_OK)
         code = s->kind->create(s->transport->conf, &x, &s->executor, err);
+    if (code == FJ_OK)
+        code = fj__strict(s->kind, s->dispatcher, s->transport->conf, err);
     if (code == FJ_OK)
         code = d->ops->listen(d, &s->target, &l, fj_in_seconds(limit), &s->listener, err);
     if (code == FJ_OK)

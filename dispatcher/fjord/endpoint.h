@@ -11,11 +11,11 @@ FJ_BEGIN_DECLS
 
 typedef struct fj_request fj_request;
 
-/** How a method waits.  Every flavour runs under every executor. */
+/** How a method waits.  Every flavour runs under every executor; [fjord] strict refuses those that only emulate it. */
 typedef enum {
     FJ_PLAIN = 0, /**< as any code does: what blocks holds up the thread */
-    FJ_GREEN,     /**< blocking calls of libc may switch; in this version nothing lets them: as FJ_PLAIN */
-    FJ_CORO       /**< by functions marked FJ_AWAITS or FJ_MAY_AWAIT: always in a task, made where needed */
+    FJ_GREEN, /**< by blocking calls of libc, which switch where libfjord-green is in the process: <fjord/green.h> */
+    FJ_CORO /**< by functions marked FJ_AWAITS or FJ_MAY_AWAIT: always in a task, made where needed */
 } fj_flavour;
 
 /** A method.  fj_task_current() tells whether it runs in a task: every one does under an executor on a loop.

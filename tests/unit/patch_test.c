@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A process without libfjord-green: what is said, and what runs all the same. */
+#include "executors/flavours.h"
 #include "executors/patch.h"
 #include "tests/support/in_task.h"
 
@@ -37,7 +38,7 @@ START_TEST(patching_says_what_to_do)
     ck_assert_ptr_nonnull(strstr(fj_error_text(err), "LD_PRELOAD"));
     fj_error_free(err);
     ck_assert(!fj_is_patched(FJ_PATCH_TIME));
-    ck_assert(!fj__patch_is_live());
+    ck_assert(!fj__patch_is_live(NULL));
 }
 END_TEST
 
@@ -71,6 +72,15 @@ START_TEST(what_is_missing_is_logged_group_by_group)
     ck_assert_ptr_nonnull(
         strstr(warning, "blocking calls really block: time, select: libfjord-green is not in"));
     fj_conf_free(c);
+}
+END_TEST
+
+START_TEST(green_methods_are_emulated_under_every_executor)
+{
+    const fj_executor_ops *x;
+
+    for (size_t i = 0; (x = fj_executor_builtin(i)) != NULL; i++)
+        ck_assert_ptr_nonnull(strstr(fj__emulated(x, FJ_GREEN, NULL), "without hooks"));
 }
 END_TEST
 
@@ -122,6 +132,7 @@ int main(void)
     Suite *suite = suite_create("patch");
     TCase *c = tcase_create("patch");
 
+    tcase_add_test(c, green_methods_are_emulated_under_every_executor);
     tcase_add_test(c, patching_says_what_to_do);
     tcase_add_test(c, green_tasks_run_without_hooks);
     tcase_add_test(c, what_is_missing_is_logged_group_by_group);
