@@ -80,6 +80,7 @@ CONFORM   := $(filter-out %_test.c,$(wildcard tests/conformance/*.c))
 ALONE     := tests/hooks/plain.c tests/hooks/zeros.c
 HOOKED    := $(filter-out $(ALONE),$(wildcard tests/hooks/*.c))
 PEER_SRC  := $(wildcard tests/interop/*.c tests/fuzz/*_echo.c)
+GREEN_SRC := $(filter-out tests/green/rig.c,$(wildcard tests/green/*.c))
 GDB_SRC   := $(wildcard tests/gdb/*.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
@@ -97,10 +98,11 @@ EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
 BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 TESTS     := $(foreach t,$(TEST_SRC),$(BUILD)/tests/$(basename $(notdir $(t))))
 PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p))))
+GREENS    := $(patsubst tests/%.c,$(BUILD)/%,$(GREEN_SRC))
 GDB       := $(patsubst tests/%.c,$(BUILD)/%,$(GDB_SRC))
 MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -207,6 +209,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx
 # functions would be in front of the hooks: there the hooks are in the program itself.
 HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test flavours_test) \
 	$(addprefix $(BUILD)/bench/,hooks fjord parked) $(EXAMPLES) $(PEERS)
+HOOKED_PROGRAMS += $(GREENS)
 ifeq ($(SAN),)
 $(HOOKED_PROGRAMS): $(GREEN) | $(GREEN_LINKS)
 $(HOOKED_PROGRAMS): private LDFLAGS += -Wl,--no-as-needed $(GREEN) -Wl,--as-needed -Wl,-rpath,'$$ORIGIN/../lib'
@@ -225,6 +228,16 @@ $(BUILD)/tests/hooks_zeros.so: $(BUILD)/obj/tests/hooks/zeros.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared $(ALLLDFLAGS) $^ -o $@
+
+# Libraries that know nothing of Fjord, each in a program that calls it from green tasks.
+GREEN_LIBS = $(eval GREEN_LIBS := $$(shell pkg-config --libs libpq hiredis libcurl libssl libcrypto))$(GREEN_LIBS)
+$(GREENS): $(BUILD)/green/%: $(BUILD)/obj/tests/green/%.o $(call objects,tests/green/rig.c) $(STATIC)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $^ $(GREEN_LIBS) $(CHECK_LIBS) $(LIBS) -o $@
+GREEN_CFLAGS = $(eval GREEN_CFLAGS := $$(shell pkg-config --cflags libpq hiredis libcurl))$(GREEN_CFLAGS)
+# Their headers are not ours to warn of.
+$(call objects,$(GREEN_SRC)): HOOKFLAGS = $(subst -I,-isystem ,$(GREEN_CFLAGS))
 
 # What is the machine's own of fibres, for another machine: static, and with no library but libc (of jansson only the
 # header is read, which is the same everywhere).
@@ -284,7 +297,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GDB) $(MODULES) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(GDB) $(MODULES) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address

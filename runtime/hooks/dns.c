@@ -2,6 +2,8 @@
 /* getaddrinfo and getnameinfo, on a thread of the pool; what needs no server is answered at once. */
 #include "runtime/hooks/hooks.h"
 
+#include <ctype.h>
+
 typedef struct {
     const char *node, *service;
     const struct addrinfo *hints;
@@ -16,6 +18,22 @@ static void look_up(void *arg)
     j->answer = REAL(getaddrinfo)(j->node, j->service, j->hints, j->ret);
 }
 
+/* An address in numbers, which libraries hand over as any name, is read where it is: no thread, and nothing to wait for.
+ * A service's name is looked up wherever the system says, and may take a while. */
+static bool read_numbers(forward *j)
+{
+    /* What libc takes when there are no hints. */
+    struct addrinfo hints = { .ai_flags = AI_V4MAPPED | AI_ADDRCONFIG };
+
+    if (j->service != NULL && !isdigit((unsigned char)j->service[0]))
+        return false;
+    if (j->hints != NULL)
+        hints = *j->hints;
+    hints.ai_flags |= AI_NUMERICHOST;
+    j->answer = REAL(getaddrinfo)(j->node, j->service, &hints, j->ret);
+    return j->answer == 0;
+}
+
 FJ__HOOK int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                          struct addrinfo **ret)
 {
@@ -23,7 +41,7 @@ FJ__HOOK int getaddrinfo(const char *node, const char *service, const struct add
 
     if (!fj__green(FJ_PATCH_DNS) || node == NULL || (hints != NULL && (hints->ai_flags & AI_NUMERICHOST) != 0))
         return REAL(getaddrinfo)(node, service, hints, ret);
-    return fj__green_offload(look_up, &j) ? j.answer : EAI_SYSTEM;
+    return read_numbers(&j) || fj__green_offload(look_up, &j) ? j.answer : EAI_SYSTEM;
 }
 
 typedef struct {

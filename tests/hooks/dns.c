@@ -21,6 +21,13 @@ START_TEST(names_are_looked_up_on_a_thread_and_numbers_are_not)
     hints.ai_flags = AI_NUMERICHOST;
     ck_assert_int_eq(getaddrinfo("127.0.0.1", "80", &hints, &ret), 0);
     freeaddrinfo(ret);
+    ck_assert_int_eq(getaddrinfo("127.0.0.1", "80", NULL, &ret), 0);
+    ck_assert_int_eq(((struct sockaddr_in *)(void *)ret->ai_addr)->sin_port, htons(80));
+    freeaddrinfo(ret);
+    hints.ai_flags = AI_PASSIVE;
+    ck_assert_int_eq(getaddrinfo("127.0.0.1", NULL, &hints, &ret), 0);
+    ck_assert_int_eq(ret->ai_family, AF_INET);
+    freeaddrinfo(ret);
     ck_assert_int_eq(getaddrinfo(NULL, NULL, NULL, &ret), EAI_NONAME);
     ck_assert_int_eq(getnameinfo((struct sockaddr *)&a, sizeof a, host, sizeof host, port, sizeof port,
                                  NI_NUMERICHOST | NI_NUMERICSERV),
