@@ -8,7 +8,7 @@
 struct fj_condition {
     pthread_mutex_t lock;
     fj__waiters waiters; /* the user of one that was notified is &one, or &all */
-    const char *what;
+    fj__wanted wanted;
 };
 
 static char one, all;
@@ -20,7 +20,7 @@ fj_code fj_condition_new(const char *name, fj_condition **ret)
     if (c == NULL)
         return FJ_NOMEM;
     (void)pthread_mutex_init(&c->lock, NULL);
-    c->what = name != NULL ? name : "condition";
+    c->wanted = (fj__wanted){ .what = name != NULL ? name : "condition", .kind = "condition", .object = c };
     *ret = c;
     return FJ_OK;
 }
@@ -56,10 +56,11 @@ static void leave_line(fj_condition *c, fj__waiter *w, fj_code code)
 fj_code fj_condition_wait(fj_condition *c, fj_mutex *m, fj_deadline by)
 {
     fj__waiter w;
-    fj_code code = fj__waiter_init(&w, c->what);
+    fj_code code = fj__waiter_init(&w, c->wanted.what);
 
     if (code != FJ_OK)
         return code;
+    w.wanted = &c->wanted;
     if (w.task != NULL && fj__task_atomic(w.task))
         return fj__waiter_wait(&w, by); /* is refused; with the mutex let go, locking it again would be, too */
     (void)fj__native.pthread_mutex_lock(&c->lock);

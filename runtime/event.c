@@ -9,7 +9,7 @@ struct fj_event {
     pthread_mutex_t lock;
     fj__waiters waiters; /* nobody while it is set */
     bool set;
-    const char *what;
+    fj__wanted wanted;
 };
 
 fj_code fj_event_new(const char *name, fj_event **ret)
@@ -19,7 +19,7 @@ fj_code fj_event_new(const char *name, fj_event **ret)
     if (e == NULL)
         return FJ_NOMEM;
     (void)pthread_mutex_init(&e->lock, NULL);
-    e->what = name != NULL ? name : "event";
+    e->wanted = (fj__wanted){ .what = name != NULL ? name : "event", .kind = "event", .object = e };
     *ret = e;
     return FJ_OK;
 }
@@ -40,7 +40,7 @@ fj_code fj_event_wait(fj_event *e, fj_deadline by)
 
     (void)fj__native.pthread_mutex_lock(&e->lock);
     if (!e->set)
-        code = fj__wait_in_line(&e->waiters, &e->lock, e->what, NULL, by, &granted);
+        code = fj__wait_in_line(&e->waiters, &e->lock, &e->wanted, NULL, by, &granted);
     (void)fj__native.pthread_mutex_unlock(&e->lock);
     return code;
 }

@@ -7,7 +7,8 @@
 #include "runtime/future_impl.h"
 
 #include "base/alloc.h"
-#include "runtime/task.h"
+#include "runtime/circle.h"
+#include "runtime/task_impl.h"
 
 #include <fjord/await.h>
 
@@ -266,13 +267,24 @@ static void leave(fj_future *f, fj__waiter *w)
     (void)fj__native.pthread_mutex_unlock(&f->lock);
 }
 
+/* Who ends a task's future is the task. */
+static void *ends_it(const void *f)
+{
+    return fj_future_done(f) ? NULL : (void *)(uintptr_t)f;
+}
+
 fj_code fj__future_pause(fj_future *f, fj_deadline by, const char *what)
 {
+    const fj__wanted wanted = { .what = what,
+                                .kind = fj__task_of(f) != NULL ? "task" : "future",
+                                .object = f,
+                                .owner = fj__task_of(f) != NULL ? ends_it : NULL };
     fj__waiter w;
     fj_code code = fj__waiter_init(&w, what);
 
     if (code != FJ_OK)
         return code;
+    w.wanted = &wanted;
     (void)fj__native.pthread_mutex_lock(&f->lock);
     bool done = atomic_load_explicit(&f->done, memory_order_relaxed);
     if (!done)
@@ -280,7 +292,7 @@ fj_code fj__future_pause(fj_future *f, fj_deadline by, const char *what)
     (void)fj__native.pthread_mutex_unlock(&f->lock);
     if (done)
         return FJ_OK;
-    code = fj__waiter_pause(&w, by);
+    code = wanted.owner != NULL && w.task != NULL ? fj__circle_pause(&w, by) : fj__waiter_pause(&w, by);
     leave(f, &w);
     return code;
 }

@@ -9,11 +9,9 @@
 
 #include "base/alloc.h"
 #include "runtime/green.h"
+#include "runtime/trace.h"
 
-#include <execinfo.h>
 #include <sched.h>
-#include <stdlib.h>
-#include <string.h>
 
 static _Thread_local fj_task *current;
 
@@ -220,34 +218,55 @@ bool fj__task_outer(void)
 /* A report of a suspension where none may be, with where it was. */
 static void report_atomic(const fj_task *task, const char *what)
 {
-    enum { DEPTH = 32 };
-    void *frames[DEPTH];
-    int n = backtrace(frames, DEPTH);
-    char **names = backtrace_symbols(frames, n);
-    char *text = fj__format("task \"%s\" would wait for %s in an atomic section:", task->name, what);
+    void *frames[FJ__TRACE_FRAMES];
+    char *trace = fj__alloc(FJ__TRACE_TEXT), *text = NULL;
 
-    for (int i = 1; names != NULL && text != NULL && i < n; i++) {
-        char *longer = fj__format("%s\n    %s", text, names[i]);
-        if (longer == NULL)
-            break;
-        fj__free(text);
-        text = longer;
+    if (trace != NULL) {
+        fj__trace_text(frames, fj__trace_take(frames, FJ__TRACE_FRAMES), trace, FJ__TRACE_TEXT);
+        text = fj__format("task \"%s\" would wait for %s in an atomic section, at %s", task->name, what, trace);
     }
     fj__loop_trouble(task->loop, text != NULL ? text : "a wait in an atomic section", NULL);
     fj__free(text);
-    free(names);
+    fj__free(trace);
 }
 
+/* It may be gone on with only to say where it is: its own stack is the one place where an unwinder can begin. */
 static void suspend(fj_task *task, const char *what)
 {
     task->waits_for = what;
     task->state = FJ__TASK_PARKED;
     fj__fibre_suspend();
+    while (task->asked != NULL) {
+        task->asked->n = fj__trace_take(task->asked->frames, FJ__TRACE_FRAMES);
+        fj__fibre_suspend();
+    }
     task->waits_for = NULL;
 }
 
-/* When the wait is over at the latest. */
-static fj_deadline latest(const fj_task *task, fj_deadline by)
+int fj__task_trace(fj_task *task, void **frames)
+{
+    struct fj__asked asked = { .frames = frames };
+    int *hooks;
+
+    if (task == fj_task_current())
+        return fj__trace_take(frames, FJ__TRACE_FRAMES);
+    if (task->state != FJ__TASK_PARKED ||
+        (size_t)((char *)task->fibre.sp - task->fibre.stack.base) < FJ__TRACE_ROOM)
+        return 0;
+    hooks = fj__green_switch(); /* the unwinder has locks, and they are not the task's to wait for */
+    int before = hooks != NULL ? *hooks : 0;
+    if (hooks != NULL)
+        *hooks = 0;
+    fj__trace_prepare();
+    task->asked = &asked;
+    (void)fj__fibre_resume(&task->fibre);
+    task->asked = NULL;
+    if (hooks != NULL)
+        *hooks = before;
+    return asked.n;
+}
+
+fj_deadline fj__task_latest(const fj_task *task, fj_deadline by)
 {
     const fj_timeout *next = task->shields == 0 ? next_timeout(task) : NULL;
 
@@ -269,7 +288,7 @@ fj_code fj__task_park(const char *what, fj_deadline by)
         return FJ_WRONG_CONTEXT;
     }
     if (!task->woken) {
-        fj_deadline end = latest(task, by);
+        fj_deadline end = fj__task_latest(task, by);
         /* With no memory for a timer it looks again in each turn. */
         if (!fj_is_never(end) && !fj__loop_timer_set(task->loop, &task->timer, end))
             fj__loop_push(task->loop, &task->job);

@@ -25,7 +25,7 @@ struct fj_queue {
     uint64_t next; /* number */
     bool closed;
     void (*freed)(void *item);
-    const char *what;
+    fj__wanted wanted;
 };
 
 /* Where what was granted to a waiter goes.  Woken without: the queue is closed. */
@@ -57,7 +57,7 @@ fj_code fj_queue_new(const fj_queue_opts *opts, fj_queue **ret, fj_error **err)
     q->items.compare = o.compare;
     q->bound = o.bound != 0 ? o.bound : SIZE_MAX;
     q->freed = o.freed;
-    q->what = o.name != NULL ? o.name : "queue";
+    q->wanted = (fj__wanted){ .what = o.name != NULL ? o.name : "queue", .kind = "queue", .object = q };
     *ret = q;
     return FJ_OK;
 }
@@ -136,7 +136,7 @@ static fj_code wait_and_put(fj_queue *q, void *item, fj_deadline by)
 {
     granted_place place = { 0, false };
     bool granted;
-    fj_code code = fj__wait_in_line(&q->putters, &q->lock, q->what, &place, by, &granted);
+    fj_code code = fj__wait_in_line(&q->putters, &q->lock, &q->wanted, &place, by, &granted);
 
     if (place.given)
         q->promised--;
@@ -181,7 +181,7 @@ static fj_code wait_and_get(fj_queue *q, fj_deadline by, void **ret)
 {
     granted_item mine = { { NULL, 0 }, false };
     bool granted;
-    fj_code code = fj__wait_in_line(&q->getters, &q->lock, q->what, &mine, by, &granted);
+    fj_code code = fj__wait_in_line(&q->getters, &q->lock, &q->wanted, &mine, by, &granted);
 
     if (!mine.given)
         return code != FJ_OK ? code : FJ_CLOSED;
@@ -251,7 +251,7 @@ fj_code fj_queue_join(fj_queue *q, fj_deadline by)
 
     (void)fj__native.pthread_mutex_lock(&q->lock);
     if (inside(q) + q->undone > 0)
-        code = fj__wait_in_line(&q->joiners, &q->lock, q->what, NULL, by, &granted);
+        code = fj__wait_in_line(&q->joiners, &q->lock, &q->wanted, NULL, by, &granted);
     (void)fj__native.pthread_mutex_unlock(&q->lock);
     return code;
 }

@@ -10,10 +10,22 @@ struct fj_rwlock {
     fj__waiters waiters; /* the user of each is how it wants the lock: &reads or &writes */
     unsigned readers;
     bool writing;
-    const char *what;
+    _Atomic(void *) writer; /* who writes, once it knows: for reports; read without the lock */
+    fj__wanted wanted;
 };
 
 static char reads, writes;
+
+/* Of readers there may be many: whose they are nobody keeps. */
+static void *owner(const void *l)
+{
+    return atomic_load_explicit(&((const fj_rwlock *)l)->writer, memory_order_relaxed);
+}
+
+static void set_writer(fj_rwlock *l, void *writer)
+{
+    atomic_store_explicit(&l->writer, writer, memory_order_relaxed);
+}
 
 fj_code fj_rwlock_new(const char *name, fj_rwlock **ret)
 {
@@ -22,7 +34,9 @@ fj_code fj_rwlock_new(const char *name, fj_rwlock **ret)
     if (l == NULL)
         return FJ_NOMEM;
     (void)pthread_mutex_init(&l->lock, NULL);
-    l->what = name != NULL ? name : "rwlock";
+    l->wanted = (fj__wanted){
+        .what = name != NULL ? name : "rwlock", .kind = "rwlock", .object = l, .owner = owner, .lock = true
+    };
     *ret = l;
     return FJ_OK;
 }
@@ -56,10 +70,10 @@ static void admit(fj_rwlock *l)
 
 static void leave(fj_rwlock *l)
 {
-    if (l->writing)
-        l->writing = false;
-    else
+    if (!l->writing)
         l->readers--;
+    l->writing = false;
+    set_writer(l, NULL);
     admit(l);
 }
 
@@ -70,12 +84,14 @@ static fj_code lock(fj_rwlock *l, char *how, fj_deadline by)
 
     (void)fj__native.pthread_mutex_lock(&l->lock);
     if (l->waiters.first != NULL || !take(l, how)) {
-        code = fj__wait_in_line(&l->waiters, &l->lock, l->what, how, by, &granted);
+        code = fj__wait_in_line(&l->waiters, &l->lock, &l->wanted, how, by, &granted);
         if (code != FJ_OK && granted)
             leave(l);
         else if (code != FJ_OK)
             admit(l); /* a writer that gave up may have been all that readers waited for */
     }
+    if (code == FJ_OK && how == &writes)
+        set_writer(l, fj__waiter_self_of(fj_task_current()));
     (void)fj__native.pthread_mutex_unlock(&l->lock);
     return code;
 }

@@ -11,7 +11,7 @@ struct fj_semaphore {
     fj__waiters waiters;
     unsigned value; /* 0 while somebody waits */
     unsigned bound;
-    const char *what;
+    fj__wanted wanted;
 };
 
 fj_code fj_semaphore_new(const char *name, unsigned value, unsigned bound, fj_semaphore **ret)
@@ -24,7 +24,7 @@ fj_code fj_semaphore_new(const char *name, unsigned value, unsigned bound, fj_se
     (void)pthread_mutex_init(&s->lock, NULL);
     s->value = value;
     s->bound = bound != 0 ? bound : UINT_MAX;
-    s->what = name != NULL ? name : "semaphore";
+    s->wanted = (fj__wanted){ .what = name != NULL ? name : "semaphore", .kind = "semaphore", .object = s };
     *ret = s;
     return FJ_OK;
 }
@@ -55,7 +55,7 @@ fj_code fj_semaphore_acquire(fj_semaphore *s, fj_deadline by)
     if (s->value > 0) {
         s->value--;
     } else {
-        code = fj__wait_in_line(&s->waiters, &s->lock, s->what, NULL, by, &granted);
+        code = fj__wait_in_line(&s->waiters, &s->lock, &s->wanted, NULL, by, &granted);
         if (code != FJ_OK && granted)
             give(s);
     }

@@ -31,6 +31,11 @@ typedef enum {
     FJ__TASK_ENDED
 } fj__task_state;
 
+struct fj__asked { /* park.c */
+    void **frames;
+    int n;
+};
+
 struct fj_task {
     fj_future future;
     fj__job job;
@@ -56,6 +61,9 @@ struct fj_task {
     atomic_uint gate;     /* twice the number of threads that hold its loop, and 1 once it has ended */
     unsigned turns;       /* how often it was gone on with */
     unsigned shields, atomics;
+    unsigned held;           /* how many mutexes */
+    fj__waiter *waiter;      /* of the wait it is parked in, if that is known */
+    struct fj__asked *asked; /* it was woken only to tell where it is */
     fj__task_state state : 8;
     bool begun; /* its fibre has a stack */
     bool woken; /* while it was not parked */
@@ -103,6 +111,11 @@ bool fj__task_resume(fj_task *task);
 fj_code fj__task_yield(void);
 /** Whether it was asked to end and has not been told. */
 bool fj__task_asked(const fj_task *task);
+/** When its wait is over at the latest, enclosing timeouts and all. */
+fj_deadline fj__task_latest(const fj_task *task, fj_deadline by);
+/** The calls it is in.  @param frames room for FJ__TRACE_FRAMES   @return how many; 0 when it has no stack, or one so full
+ *  that it cannot tell   @thread the loop's */
+int fj__task_trace(fj_task *task, void **frames);
 /** On the loop's thread: what a letter or a wake-up of this thread does. */
 void fj__task_wake_here(fj_task *task);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/waiter.h"
 
+#include "runtime/circle.h"
 #include "runtime/sync.h"
 #include "runtime/task_impl.h"
 
@@ -8,6 +9,13 @@ fj_code fj__waiter_init(fj__waiter *w, const char *what)
 {
     *w = (fj__waiter){ .task = fj_task_current(), .what = what };
     return w->task == NULL && fj_loop_running() != NULL ? FJ_WRONG_CONTEXT : FJ_OK;
+}
+
+void *fj__waiter_self_of(fj_task *task)
+{
+    static _Thread_local char thread;
+
+    return task != NULL ? (void *)task : &thread;
 }
 
 static bool is_woken(fj__waiter *w)
@@ -19,15 +27,34 @@ fj_code fj__waiter_pause(fj__waiter *w, fj_deadline by)
 {
     if (is_woken(w))
         return FJ_OK;
-    if (w->task != NULL)
-        return fj__task_park(w->what, by);
+    if (w->task != NULL) {
+        w->task->waiter = w;
+        fj_code code = fj__task_park(w->what, by);
+        w->task->waiter = NULL;
+        return code;
+    }
     return fj__futex_wait(&w->woken, 0, by) || is_woken(w) ? FJ_OK : FJ_TIMEOUT;
+}
+
+/* Where circles are looked for. */
+__attribute__((noinline)) static fj_code wait_watched(fj__waiter *w, fj_deadline by)
+{
+    fj__edge edge;
+    fj_code code = FJ_OK;
+
+    fj__circle_begin(&edge, w, by);
+    while (code == FJ_OK && !is_woken(w))
+        code = fj__waiter_pause(w, by);
+    fj__circle_end(&edge);
+    return code;
 }
 
 fj_code fj__waiter_wait(fj__waiter *w, fj_deadline by)
 {
     fj_code code = FJ_OK;
 
+    if (w->wanted != NULL && w->wanted->lock && !is_woken(w))
+        return wait_watched(w, by);
     while (code == FJ_OK && !is_woken(w))
         code = fj__waiter_pause(w, by);
     return code;

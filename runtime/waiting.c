@@ -14,15 +14,16 @@ fj_code fj__wait_for_grant(fj__waiter *w, fj_deadline by)
     return code;
 }
 
-fj_code fj__wait_in_line(fj__waiters *line, pthread_mutex_t *lock, const char *what, void *user, fj_deadline by,
-                         bool *ret_granted)
+fj_code fj__wait_in_line(fj__waiters *line, pthread_mutex_t *lock, const fj__wanted *wanted, void *user,
+                         fj_deadline by, bool *ret_granted)
 {
     fj__waiter w;
-    fj_code code = fj__waiter_init(&w, what);
+    fj_code code = fj__waiter_init(&w, wanted->what);
 
     *ret_granted = false;
     if (code != FJ_OK)
         return code;
+    w.wanted = wanted;
     w.user = user;
     fj__waiters_push(line, &w);
     (void)fj__native.pthread_mutex_unlock(lock);

@@ -11,11 +11,11 @@
 #include <pthread.h>
 
 /** With @p lock held, which is let go meanwhile: stand in @p line until fj__grant().
- *  @param what lends; for reports        @param user the granter's, in the waiter
+ *  @param wanted lends; for reports      @param user the granter's, in the waiter
  *  @param ret_granted  whether it was granted; if the answer is not OK, that is to be passed on
  *  @return OK; TIMEOUT, CANCELLED; WRONG_CONTEXT */
-fj_code fj__wait_in_line(fj__waiters *line, pthread_mutex_t *lock, const char *what, void *user, fj_deadline by,
-                         bool *ret_granted);
+fj_code fj__wait_in_line(fj__waiters *line, pthread_mutex_t *lock, const fj__wanted *wanted, void *user,
+                         fj_deadline by, bool *ret_granted);
 /** As fj__waiter_wait(), but a cancellation or timeout that comes before a granted task has run is told by this wait, not
  *  by the next: what was granted can be passed on, so nothing is lost by it, and who is cancelled while it waits never
  *  enters. */

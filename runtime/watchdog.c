@@ -13,16 +13,15 @@
 #include "runtime/clock.h"
 #include "runtime/sync.h"
 #include "runtime/thread.h"
+#include "runtime/trace.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { FRAMES = 48, NAME_SIZE = 64, TEXT_SIZE = 2048, SIGNAL = SIGURG };
+enum { NAME_SIZE = 64, SIGNAL = SIGURG, HANDLER = 1 /* the innermost frame is its own */ };
 #define PATIENCE_NS 1000000000 /* how long a thread that blocks the signal is waited for */
 
 struct fj__watchdog {
@@ -45,7 +44,7 @@ struct fj__watchdog {
 /* One capture at a time, of all watchdogs. */
 static pthread_mutex_t capturing = PTHREAD_MUTEX_INITIALIZER;
 static struct {
-    void *frames[FRAMES];
+    void *frames[FJ__TRACE_FRAMES];
     int n;
     char name[NAME_SIZE];
     atomic_uint done;
@@ -68,7 +67,7 @@ static void capture(const fj__watchdog *dog)
     for (; dog->name != NULL && dog->name[i] != 0 && i + 1 < NAME_SIZE; i++)
         captured.name[i] = dog->name[i];
     captured.name[i] = 0;
-    captured.n = backtrace(captured.frames, FRAMES);
+    captured.n = fj__trace_take(captured.frames, FJ__TRACE_FRAMES);
     atomic_store(&captured.done, 1);
     fj__futex_wake(&captured.done, 1);
 }
@@ -94,9 +93,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
 static void install(void)
 {
     struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
-    void *first[1];
 
-    (void)backtrace(first, 1); /* loads the unwinder, which allocates */
+    fj__trace_prepare();
     (void)sigemptyset(&action.sa_mask);
     (void)fj__native.pthread_mutex_lock(&installing);
     if (installed++ == 0)
@@ -138,38 +136,15 @@ static bool ask(fj__watchdog *dog, unsigned job)
     return atomic_load(&captured.done) != 0 && atomic_load(&dog->job) == job;
 }
 
-static void append(char *text, size_t *n, const char *arrow, void *frame)
-{
-    Dl_info info = { 0 };
-    const char *module;
-    int wrote;
-
-    if (dladdr(frame, &info) == 0 || info.dli_fname == NULL) {
-        wrote = snprintf(text + *n, TEXT_SIZE - *n, "%s%p", arrow, frame);
-    } else if (info.dli_sname != NULL) {
-        wrote = snprintf(text + *n, TEXT_SIZE - *n, "%s%s+0x%tx", arrow, info.dli_sname,
-                         (char *)frame - (char *)info.dli_saddr);
-    } else {
-        module = strrchr(info.dli_fname, '/');
-        wrote = snprintf(text + *n, TEXT_SIZE - *n, "%s%s(+0x%tx)", arrow,
-                         module != NULL ? module + 1 : info.dli_fname, (char *)frame - (char *)info.dli_fbase);
-    }
-    *n += wrote > 0 ? (size_t)wrote : 0;
-    if (*n >= TEXT_SIZE)
-        *n = TEXT_SIZE - 1;
-}
-
 static void tell(fj__watchdog *dog, unsigned job)
 {
-    char text[TEXT_SIZE] = "";
-    size_t n = 0;
+    char text[FJ__TRACE_TEXT] = "";
     double seconds = (double)(fj__clock_real_ns() - atomic_load(&dog->since)) * 1e-9;
 
     (void)fj__native.pthread_mutex_lock(&capturing);
     bool answered = ask(dog, job);
-    /* The first is the handler. */
-    for (int i = 1; answered && i < captured.n; i++)
-        append(text, &n, i > 1 ? " < " : "", captured.frames[i]);
+    if (answered && captured.n > HANDLER)
+        fj__trace_text(captured.frames + HANDLER, captured.n - HANDLER, text, sizeof text);
     char name[NAME_SIZE];
     memcpy(name, captured.name, sizeof name);
     (void)fj__native.pthread_mutex_unlock(&capturing);

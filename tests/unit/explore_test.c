@@ -523,12 +523,13 @@ static void toy_pass_on(toy_mutex *toy)
 
 static fj_code toy_lock(toy_mutex *toy, fj_deadline by, bool broken)
 {
+    static const fj__wanted wanted = { .what = "toy", .kind = "toy" };
     fj_code code = FJ_OK;
     bool granted = false;
 
     (void)pthread_mutex_lock(&toy->lock);
     if (toy->locked)
-        code = fj__wait_in_line(&toy->waiters, &toy->lock, "toy", NULL, by, &granted);
+        code = fj__wait_in_line(&toy->waiters, &toy->lock, &wanted, NULL, by, &granted);
     toy->locked |= code == FJ_OK;
     if (code != FJ_OK && granted && !broken)
         toy_pass_on(toy);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/report.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "runtime/task_impl.h"
+#include "runtime/trace.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME = 96 };
+
+/* ---- words -------------------------------------------------------------------------------------- */
+
+static const char *name_of(const fj_task *task, pid_t thread, char *text)
+{
+    if (task != NULL)
+        (void)snprintf(text, NAME, "task \"%s\"", task->name);
+    else
+        (void)snprintf(text, NAME, "thread %ld", (long)thread);
+    return text;
+}
+
+static const char *name_wanted(const fj__wanted *wanted, char *text)
+{
+    if (strcmp(wanted->what, wanted->kind) != 0)
+        (void)snprintf(text, NAME, "%s \"%s\"", wanted->kind, wanted->what);
+    else
+        (void)snprintf(text, NAME, "%s %p", wanted->kind, wanted->object);
+    return text;
+}
+
+char *fj__report_wait(const fj_task *task, pid_t thread, const fj__wanted *wanted, const fj_task *owner,
+                      pid_t owner_thread)
+{
+    char who[NAME], what[NAME], whose[NAME];
+
+    (void)name_of(task, thread, who);
+    (void)name_of(owner, owner_thread, whose);
+    if (!wanted->lock)
+        return fj__format("%s waits for %s", who, whose);
+    return fj__format("%s waits for %s, which %s holds", who, name_wanted(wanted, what), whose);
+}
+
+char *fj__report_join(char *text, const char *between, const char *more)
+{
+    char *both = more != NULL ? fj__format("%s%s%s", text != NULL ? text : "", between, more) : NULL;
+
+    fj__free(text);
+    return both;
+}
+
+/* ---- stacks ------------------------------------------------------------------------------------- */
+
+static void log_trace(fj_log_level level, const char *text, void *const *frames, int n)
+{
+    char *trace = fj__alloc(FJ__TRACE_TEXT);
+
+    if (trace == NULL)
+        return;
+    fj__trace_text(frames, n, trace, FJ__TRACE_TEXT);
+    fj__log(level, "loop", "%s, at %s", text, trace);
+    fj__free(trace);
+}
+
+void fj__report_here(fj_log_level level, const char *text)
+{
+    void *frames[FJ__TRACE_FRAMES];
+
+    log_trace(level, text, frames, fj__trace_take(frames, FJ__TRACE_FRAMES));
+}
+
+static void look_at(fj_log_level level, fj_task *task, const char *text)
+{
+    void *frames[FJ__TRACE_FRAMES];
+    int n = fj__task_trace(task, frames);
+
+    if (n > 0)
+        log_trace(level, text, frames, n);
+    else
+        fj__log(level, "loop", "%s; where, is not known: it has gone on, or its stack is too full to tell",
+                text);
+}
+
+/* ---- of other loops' tasks ---------------------------------------------------------------------- */
+
+struct sight {
+    fj__letter letter;
+    fj_log_level level;
+    fj_task *task; /* a reference */
+    char *text;
+};
+
+static void free_sight(struct sight *s)
+{
+    fj_task_unref(s->task);
+    fj__free(s->text);
+    fj__free(s);
+}
+
+static void read_sight(fj__letter *letter)
+{
+    struct sight *s = fj__container(letter, struct sight, letter);
+
+    if (fj_loop_running() == s->task->loop) /* else it is being freed */
+        look_at(s->level, s->task, s->text);
+    free_sight(s);
+}
+
+static bool post(fj_log_level level, fj_task *task, const char *text)
+{
+    struct sight *s = fj__zalloc(sizeof *s);
+
+    if (s == NULL)
+        return false;
+    *s = (struct sight){
+        .letter = { .read = read_sight }, .level = level, .task = fj_task_ref(task), .text = fj__strdup(text)
+    };
+    if (s->text != NULL && fj__loop_post(task->loop, &s->letter))
+        return true;
+    free_sight(s);
+    return false;
+}
+
+void fj__report_sight(fj_log_level level, fj_task *task, const char *text)
+{
+    if (fj_loop_running() == task->loop) {
+        look_at(level, task, text);
+    } else if (fj__task_hold(task)) { /* and so its loop is there */
+        (void)post(level, task, text);
+        fj__task_release(task);
+    }
+}
