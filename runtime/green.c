@@ -3,8 +3,10 @@
 #include "runtime/green.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "runtime/hooks/table.h"
 #include "runtime/loop_wait.h"
+#include "runtime/owners.h"
 #include "runtime/parking.h"
 #include "runtime/task_impl.h"
 
@@ -109,14 +111,65 @@ static int breathe(void)
     return code == FJ_OK ? 0 : -1;
 }
 
-static void *self(void)
+static bool own(const volatile void *address)
 {
-    return fj_task_current();
+    return fj__own(fj_task_current(), address);
 }
 
-static int park(const volatile void *address, bool (*still)(void *arg), void *arg, int64_t by, const char *what)
+static bool owns(const volatile void *address)
 {
-    return fj__wait_errno(fj__parking_wait(address, still, arg, at(by), what));
+    return fj__owns(fj_task_current(), address);
+}
+
+/* Of the hooks for locks none changes errno. */
+static int park(const fj__parking *p)
+{
+    int saved = errno, error = fj__wait_errno(fj__parking_wait(p));
+
+    errno = saved;
+    return error;
+}
+
+static unsigned unpark(const volatile void *address, unsigned n)
+{
+    int saved = errno;
+    unsigned woken = fj__parking_wake(address, n);
+
+    errno = saved;
+    return woken;
+}
+
+static int meet(const volatile void *address, unsigned n, unsigned how, const char *what)
+{
+    int saved = errno;
+    fj_code code = fj__parking_meet(address, n, how, what);
+
+    errno = saved;
+    if (code == FJ_NOT_FOUND)
+        return 0;
+    return code == FJ_OK ? PTHREAD_BARRIER_SERIAL_THREAD : fj__wait_errno(code);
+}
+
+static void blocks(const char *what)
+{
+    static const char *told[8];
+    static atomic_uint n;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    bool news = true;
+    int saved = errno;
+
+    (void)fj__native.pthread_mutex_lock(&lock);
+    unsigned i = 0;
+    for (; i < n && news; i++)
+        news = told[i] != what;
+    if (news && i < fj__countof(told))
+        told[n++] = what;
+    (void)fj__native.pthread_mutex_unlock(&lock);
+    if (news)
+        fj__log(FJ_LOG_WARNING, "runtime",
+                "green task \"%s\" uses a %s: that blocks its thread, whatever is patched",
+                fj_task_name(fj_task_current()), what);
+    errno = saved;
 }
 
 static const fj__green_runtime runtime_half = {
@@ -128,10 +181,14 @@ static const fj__green_runtime runtime_half = {
     .offload = offload,
     .closing = closing,
     .breathe = breathe,
-    .self = self,
+    .own = own,
+    .owns = owns,
+    .disown = fj__disown,
     .park = park,
-    .unpark = fj__parking_wake,
-    .parked = fj__parking_any,
+    .unpark = unpark,
+    .starved = fj__parking_starved,
+    .meet = meet,
+    .blocks = blocks,
 };
 
 /* ---- finding them -------------------------------------------------------------------------------- */

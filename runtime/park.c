@@ -191,7 +191,7 @@ static fj_code interruption(fj_task *task, fj_deadline by)
 {
     if (task->shields != 0)
         return FJ_OK;
-    unsigned asked = atomic_load_explicit(&task->cancels, memory_order_acquire);
+    unsigned asked = task->deaf == 0 ? atomic_load_explicit(&task->cancels, memory_order_acquire) : 0;
     if ((asked & FJ__TASK_KILLED) != 0)
         return FJ_CANCELLED;
     if ((asked & FJ__TASK_PENDING) != 0) {

@@ -3,6 +3,7 @@
 #include "runtime/task_impl.h"
 
 #include "base/alloc.h"
+#include "runtime/owners.h"
 
 #include <string.h>
 
@@ -66,6 +67,8 @@ static void finish(fj_task *task)
         task->freed(task->user);
     if (task->home != NULL)
         fj__tasks_remove(task->home, task);
+    if (atomic_load_explicit(&task->owned, memory_order_acquire) != 0)
+        fj__owners_end(task);
     fj__task_close(task);
     complete(task);
     (void)fj_task_unref(task);

@@ -51,7 +51,8 @@ struct fj_task {
     void (*freed)(void *user);
     const char *name;
     const char *waits_for;
-    void *made_at; /* in debug mode: for the report of an error that was never retrieved */
+    const volatile void *waits_on; /* the object of that, where it is somebody else's: runtime/parking.h */
+    void *made_at;                 /* in debug mode: for the report of an error that was never retrieved */
     size_t stack;
     fj_code code; /* what fn answered */
     json_t *result;
@@ -64,6 +65,8 @@ struct fj_task {
     unsigned held;           /* how many mutexes */
     fj__waiter *waiter;      /* of the wait it is parked in, if that is known */
     struct fj__asked *asked; /* it was woken only to tell where it is */
+    unsigned deaf;           /* its waits are ended by a cancellation, but not told of it */
+    atomic_uint owned;       /* objects in runtime/owners.h */
     fj__task_state state : 8;
     bool begun; /* its fibre has a stack */
     bool woken; /* while it was not parked */

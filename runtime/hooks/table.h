@@ -9,7 +9,8 @@
  * as libc does: -1 and errno, which is ECANCELED when the task is to end, ETIMEDOUT when an fj_timeout around the call ran
  * out, EDEADLK where the task must not wait (an atomic section).
  */
-#include "base/native.h" /* fj__native_calls: libc's own, as found behind the hooks */
+#include "base/native.h"     /* fj__native_calls: libc's own, as found behind the hooks */
+#include "runtime/parking.h" /* fj__parking */
 
 #include <fjord/green.h>
 #include <poll.h>
@@ -26,7 +27,7 @@
 
 #define FJ__GREEN_ABI 1u
 
-/** What the hooks ask of the runtime.  Called only in a green task (but for closing and unpark). */
+/** What the hooks ask of the runtime.  Called only in a green task (but where a thread is named). */
 typedef struct {
     uint32_t abi;
     size_t size;
@@ -45,16 +46,20 @@ typedef struct {
     /** Let others run that are ready: called now and then by hooks that never had to wait, before the next call, which is
      *  not made if this one is cut short as any wait may be.  @return 0, errno as it was; -1 ECANCELED, ETIMEDOUT */
     int (*breathe)(void);
-    /** The running green task: what owns locks. */
-    void *(*self)(void);
-    /** Suspend on @p address, unless @p still(arg) says false under the lock of the address's queue.
-     *  @return 0 when unparked, or at once; ETIMEDOUT; ECANCELED; EDEADLK (no -1: the error itself) */
-    int (*park)(const volatile void *address, bool (*still)(void *arg), void *arg, int64_t by,
-                const char *what);
-    /** Wake up to @p n that are parked on @p address, in order.  @return how many   @thread any */
+    /** The running green task holds the lock at @p address from now on.  @return false when there is no room to keep that */
+    bool (*own)(const volatile void *address);
+    /** Whether it does. */
+    bool (*owns)(const volatile void *address);
+    /** Nobody does.  @thread any */
+    void (*disown)(const volatile void *address);
+    /** runtime/parking.h.  @return 0; ETIMEDOUT; ECANCELED; EDEADLK (no -1: the error itself).  Of any thread, with FJ__PARK_THREAD */
+    int (*park)(const fj__parking *p);
     unsigned (*unpark)(const volatile void *address, unsigned n);
-    /** Whether anybody is parked on @p address; cheap.  @thread any */
-    bool (*parked)(const volatile void *address);
+    bool (*starved)(const volatile void *address);
+    /** @return PTHREAD_BARRIER_SERIAL_THREAD for the last; 0; EDEADLK */
+    int (*meet)(const volatile void *address, unsigned n, unsigned how, const char *what);
+    /** Once for each: @p what, which green tasks have used, blocks their threads.  Lends, for ever. */
+    void (*blocks)(const char *what);
 } fj__green_runtime;
 
 /** What the hook library offers. */

@@ -170,11 +170,6 @@ static int toy_breathe(void)
     return -1;
 }
 
-static void *toy_self(void)
-{
-    return &asked;
-}
-
 static const fj__green_runtime runtime = {
     .abi = FJ__GREEN_ABI,
     .size = sizeof runtime,
@@ -184,7 +179,6 @@ static const fj__green_runtime runtime = {
     .offload = toy_offload,
     .closing = toy_closing,
     .breathe = toy_breathe,
-    .self = toy_self,
 };
 
 void toy_begin(unsigned groups)

@@ -2,6 +2,7 @@
 /* The library's half of green, with a table of hooks that hooks nothing: what the hooks would ask for is asked for here. */
 #include "runtime/green.h"
 #include "runtime/hooks/table.h"
+#include "runtime/owners.h"
 #include "tests/support/in_task.h"
 
 #include <errno.h>
@@ -607,7 +608,6 @@ RT_TASK(breathes)
     ck_assert_int_eq(rt->breathe(), 0);
     ck_assert_int_eq(errno, ENOTTY);
     note("c");
-    ck_assert_ptr_eq(rt->self(), fj_task_current());
     ck_assert(fj_task_cancel(fj_task_current()));
     ck_assert_int_eq(came_to(rt->breathe()), -ECANCELED);
     ck_assert_int_eq(came_to(rt->breathe()), 0); /* told once */
@@ -628,12 +628,6 @@ END_TEST
 
 static int object, another;
 
-static bool yes(void *arg)
-{
-    (void)arg;
-    return true;
-}
-
 static bool no(void *arg)
 {
     ++*(int *)arg;
@@ -650,7 +644,7 @@ RT_TASK(parks)
 {
     struct parks *p = user;
 
-    p->got = rt->park(&object, yes, NULL, p->by, "object");
+    p->got = rt->park(&(fj__parking){ .address = &object, .by = { p->by }, .what = "object" });
     note(p->name);
     return FJ_OK;
 }
@@ -660,10 +654,10 @@ START_TEST(those_parked_on_an_address_are_woken_in_order)
     struct parks a = { "a", INT64_MAX, -1 }, b = { "b", INT64_MAX, -1 }, c = { "c", INT64_MAX, -1 };
     fj_task *one = green(parks, &a), *two = green(parks, &b), *three = green(parks, &c);
 
-    ck_assert(!rt->parked(&object));
+    ck_assert(!fj__parking_any(&object));
     rt_settle();
-    ck_assert(rt->parked(&object));
-    ck_assert(!rt->parked(&another));
+    ck_assert(fj__parking_any(&object));
+    ck_assert(!fj__parking_any(&another));
     ck_assert_uint_eq(rt->unpark(&another, 1), 0);
     ck_assert_uint_eq(rt->unpark(&object, 2), 2);
     rt_settle();
@@ -673,7 +667,7 @@ START_TEST(those_parked_on_an_address_are_woken_in_order)
     rt_code(rt_join(two), OK);
     rt_code(rt_join(three), OK);
     ck_assert_str_eq(notes(), "abc");
-    ck_assert(!rt->parked(&object));
+    ck_assert(!fj__parking_any(&object));
     ck_assert_int_eq(a.got | b.got | c.got, 0);
 }
 END_TEST
@@ -682,9 +676,10 @@ RT_TASK(asks_first)
 {
     int asked = 0;
 
-    ck_assert_int_eq(rt->park(&object, no, &asked, INT64_MAX, "object"), 0);
+    ck_assert_int_eq(
+        rt->park(&(fj__parking){ .address = &object, .still = no, .arg = &asked, .by = { INT64_MAX } }), 0);
     ck_assert_int_eq(asked, 1);
-    ck_assert(!rt->parked(&object));
+    ck_assert(!fj__parking_any(&object));
     return FJ_OK;
 }
 
@@ -705,7 +700,7 @@ START_TEST(parking_ends_at_its_deadline_or_by_cancellation)
     ck_assert(fj_task_cancel(task));
     rt_code(rt_join(task), OK);
     ck_assert_int_eq(b.got, ECANCELED);
-    ck_assert(!rt->parked(&object));
+    ck_assert(!fj__parking_any(&object));
 }
 END_TEST
 
@@ -738,26 +733,24 @@ static struct {
 
 static bool is_taken(void *arg)
 {
+    int expected = 0;
+
     (void)arg;
-    return atomic_load(&toy_lock.taken) != 0;
+    return !atomic_compare_exchange_strong(&toy_lock.taken, &expected, 1);
 }
 
 RT_TASK(counts)
 {
     enum { TIMES = 300 };
+    fj__parking p = { .address = &toy_lock, .still = is_taken, .by = { INT64_MAX }, .what = "toy lock" };
 
     for (int i = 0; i < TIMES; i++) {
-        int expected = 0;
-        while (!atomic_compare_exchange_strong(&toy_lock.taken, &expected, 1)) {
-            ck_assert_int_eq(rt->park(&toy_lock, is_taken, NULL, INT64_MAX, "toy lock"), 0);
-            expected = 0;
-        }
+        ck_assert_int_eq(rt->park(&p), 0);
         toy_lock.counter++;
         if (i % 3 == 0)
             (void)rt->breathe(); /* with the lock held: the others of this loop park */
         atomic_store(&toy_lock.taken, 0);
-        if (rt->parked(&toy_lock))
-            (void)rt->unpark(&toy_lock, 1);
+        (void)rt->unpark(&toy_lock, 1);
     }
     return FJ_OK;
 }
@@ -790,7 +783,122 @@ START_TEST(no_wake_up_is_lost_between_loops)
     for (int i = 0; i < LOOPS; i++)
         ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
     ck_assert_uint_eq(toy_lock.counter, LOOPS * 4 * 300);
-    ck_assert(!rt->parked(&toy_lock));
+    ck_assert(!fj__parking_any(&toy_lock));
+}
+END_TEST
+
+/* Takes it again at once each time, and holds it while others could run. */
+RT_TASK(hogs)
+{
+    atomic_int *end = user;
+    fj__parking p = { .address = &toy_lock, .still = is_taken, .by = { INT64_MAX }, .what = "toy lock" };
+
+    while (atomic_load(end) == 0) {
+        if (rt->starved(&toy_lock) || is_taken(NULL))
+            ck_assert_int_eq(rt->park(&p), 0);
+        rt_code(pause_ms(1), OK);
+        atomic_store(&toy_lock.taken, 0);
+        (void)rt->unpark(&toy_lock, 1);
+    }
+    return FJ_OK;
+}
+
+RT_TASK(ends_it)
+{
+    fj__parking p = { .address = &toy_lock, .still = is_taken, .by = { INT64_MAX }, .what = "toy lock" };
+
+    ck_assert_int_eq(rt->park(&p), 0);
+    atomic_store((atomic_int *)user, 1);
+    atomic_store(&toy_lock.taken, 0);
+    (void)rt->unpark(&toy_lock, 1);
+    return FJ_OK;
+}
+
+START_TEST(who_is_starved_comes_before_who_comes_again)
+{
+    atomic_int end = 0;
+    fj_task *one = green(hogs, &end), *two = green(ends_it, &end);
+
+    rt_code(rt_join(one), OK);
+    rt_code(rt_join(two), OK);
+    ck_assert(!rt->starved(&toy_lock));
+}
+END_TEST
+
+struct meets {
+    unsigned n;
+    int got;
+};
+
+RT_TASK(meets)
+{
+    struct meets *m = user;
+
+    m->got = rt->meet(&object, m->n, 0, "meeting");
+    return FJ_OK;
+}
+
+START_TEST(those_who_meet_wait_for_the_last_of_them)
+{
+    struct meets m[3] = { { 3, 9 }, { 3, 9 }, { 3, 9 } };
+    fj_task *tasks[2] = { green(meets, &m[0]), green(meets, &m[1]) };
+
+    rt_settle();
+    ck_assert_int_eq(m[0].got, 9);
+    rt_code(rt_join(green(meets, &m[2])), OK);
+    ck_assert_int_eq(m[2].got, PTHREAD_BARRIER_SERIAL_THREAD);
+    for (int i = 0; i < 2; i++) {
+        rt_code(rt_join(tasks[i]), OK);
+        ck_assert_int_eq(m[i].got, 0);
+    }
+}
+END_TEST
+
+/* ---- who holds what --------------------------------------------------------------------------------- */
+
+RT_TASK(owns_something)
+{
+    fj_task *owner = NULL;
+
+    ck_assert(rt->own(&object));
+    ck_assert(rt->owns(&object));
+    owner = fj__owner_of(&object);
+    ck_assert_ptr_eq(owner, fj_task_current());
+    (void)fj_task_unref(owner);
+    rt->disown(&object);
+    ck_assert(!rt->owns(&object));
+    ck_assert_ptr_null(fj__owner_of(&object));
+    ck_assert(rt->own(&another));
+    return FJ_OK;
+}
+
+START_TEST(a_task_that_ends_and_holds_something_is_reported)
+{
+    rt_code(rt_join(green(owns_something, NULL)), OK);
+    ck_assert_uint_eq(rt_troubles, 1);
+    ck_assert_ptr_null(fj__owner_of(&another));
+}
+END_TEST
+
+RT_TASK(owns_many)
+{
+    enum { MANY = 20000 };
+    static char many[MANY];
+    int kept = 0;
+
+    for (int i = 0; i < MANY; i++)
+        kept += rt->own(&many[i]);
+    ck_assert_int_gt(kept, 10000);
+    ck_assert_int_lt(kept, MANY);
+    for (int i = 0; i < MANY; i++)
+        rt->disown(&many[i]);
+    return FJ_OK;
+}
+
+START_TEST(there_is_room_for_thousands_and_an_end_to_it)
+{
+    rt_code(rt_join(green(owns_many, NULL)), OK);
+    ck_assert_uint_eq(rt_troubles, 0);
 }
 END_TEST
 
@@ -807,7 +915,7 @@ START_TEST(a_forked_child_knows_nothing_of_who_waits_in_the_parent)
     pid_t pid = fork();
     if (pid == 0) {
         rt->closing(ends[0]);
-        _exit(rt->parked(&object) || rt->unpark(&object, 1) != 0);
+        _exit(fj__parking_any(&object) || rt->unpark(&object, 1) != 0);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_int_eq(status, 0);
@@ -854,6 +962,10 @@ int main(void)
     tcase_add_test(c, who_need_not_park_does_not);
     tcase_add_test(c, parking_ends_at_its_deadline_or_by_cancellation);
     tcase_add_test(c, another_thread_wakes_who_is_parked);
+    tcase_add_test(c, who_is_starved_comes_before_who_comes_again);
+    tcase_add_test(c, those_who_meet_wait_for_the_last_of_them);
+    tcase_add_test(c, a_task_that_ends_and_holds_something_is_reported);
+    tcase_add_test(c, there_is_room_for_thousands_and_an_end_to_it);
     tcase_add_test(c, a_forked_child_knows_nothing_of_who_waits_in_the_parent);
     suite_add_tcase(suite, c);
     TCase *plain = tcase_create("by the real clock");
