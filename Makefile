@@ -84,6 +84,7 @@ GREEN_SRC := $(filter-out tests/green/rig.c,$(wildcard tests/green/*.c))
 GDB_SRC   := $(wildcard tests/gdb/*.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
+PLUGIN_SRC := $(wildcard examples/plugins/executor_*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
 CONF      := $(wildcard conf/*.conf) docs/executors.md
 
@@ -101,6 +102,7 @@ PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p)))
 GREENS    := $(patsubst tests/%.c,$(BUILD)/%,$(GREEN_SRC))
 GDB       := $(patsubst tests/%.c,$(BUILD)/%,$(GDB_SRC))
 MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
+PLUGINS   := $(patsubst examples/plugins/executor_%.c,$(BUILD)/plugins/%.so,$(PLUGIN_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
 ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 
@@ -270,6 +272,14 @@ $(MODULES): $(BUILD)/interop/%.so: $(BUILD)/obj/tests/interop/module/%.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared $(ALLLDFLAGS) $^ -o $@
 
+# Plug-ins of users: public headers and nothing else, and not linked with the library, which their process has.  Nobody else may be
+# able to write to one, whatever the umask.
+$(PLUGINS): $(BUILD)/plugins/%.so: examples/plugins/executor_%.c $(HEADERS) $(BUILD)/flags
+	@mkdir -p $(@D)/headers/fjord && ln -sf $(addprefix $(CURDIR)/,$(HEADERS)) $(@D)/headers/fjord && chmod go-w $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -I$(@D)/headers $(shell pkg-config --cflags jansson) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) -fPIC \
+		-fvisibility=hidden -pthread -shared $< -o $@ && chmod go-w $@
+
 $(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -297,7 +307,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(GDB) $(MODULES) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(GDB) $(MODULES) $(PLUGINS) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address

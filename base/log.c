@@ -307,6 +307,19 @@ void fj__log(fj_log_level level, const char *component, const char *format, ...)
     errno = saved;
 }
 
+void fj_log(fj_log_level level, const char *component, const char *format, ...)
+{
+    int saved = errno;
+    va_list args;
+
+    if (!fj__log_on(level, component))
+        return;
+    va_start(args, format);
+    vlog(level, component, format, args);
+    va_end(args);
+    errno = saved;
+}
+
 void fj__secret_clear(fj__secret *s)
 {
     if (s->hidden != NULL) {

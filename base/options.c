@@ -134,7 +134,7 @@ static const fj__option table[] = {
       "How long the thread that sends them may take to end." },
 
     { "fjord", "executor", FJ__OPT_STRING, "threading", ANY, NULL, NULL, NULL, FJ__FIXED,
-      "How methods run: blocking, threading, green, coroutine, bridged, or the name of a plug-in." },
+      "How methods run: blocking, threading, green, coroutine, bridged, or a plug-in's name or absolute path." },
     { "fjord", "strict", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__FIXED,
       "Refuse to serve a method that the executor only emulates; docs/executors.md has the table." },
     { "fjord", "executor_pool_size", FJ__OPT_INT, "0", 0, 100000, NULL, NULL, NULL, FJ__FIXED,
@@ -171,7 +171,7 @@ static const fj__option table[] = {
     { "fjord", "json_odd_values", FJ__OPT_CHOICE, "wrap", ANY, NULL, "wrap null refuse", NULL, FJ__FIXED,
       "What becomes of NaN, Infinity and integers beyond 64 bits." },
     { "fjord", "plugin_dir", FJ__OPT_STRING, "/usr/lib/fjord/plugins", ANY, NULL, NULL, NULL, FJ__FIXED,
-      "The folder of drivers and executors that are plug-ins." },
+      "The folder of drivers and executors that are plug-ins; nobody else may write to it or them." },
     { "fjord", "log_level", FJ__OPT_CHOICE, "warning", ANY, NULL, "error warning info debug trace", NULL,
       FJ__RELOADS, "The lowest level that is logged." },
     { "fjord", "log_components", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, FJ__RELOADS,

@@ -20,7 +20,7 @@ fj_request *fj__request_swap(fj_request *req)
     return before;
 }
 
-bool fj__dispatcher_here(const fj_dispatcher *d)
+bool fj_dispatcher_here(const fj_dispatcher *d)
 {
     for (const fj_request *req = fj_request_current(); req != NULL; req = req->outer) {
         if (req->dispatcher == d)

@@ -41,8 +41,6 @@ void fj__request_returned(fj_request *req);
 /** Make @p req (lends; NULL: none) what fj_request_current() answers in this task, or outside of tasks on this
  *  thread; answers what was. */
 fj_request *fj__request_swap(fj_request *req);
-/** Whether a method of @p d runs in this task or, outside of tasks, on this thread, at whatever depth. */
-bool fj__dispatcher_here(const fj_dispatcher *d);
 /** What stands for the endpoint in texts: its namespace. */
 const char *fj__endpoint_place(const fj_endpoint *endpoint);
 

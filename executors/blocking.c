@@ -6,7 +6,6 @@
 #include "blocking.h"
 
 #include "base/alloc.h"
-#include "executors/private.h"
 #include "executors/slots.h"
 
 struct blocking {
@@ -184,7 +183,7 @@ static fj_code invoke(void *user, fj_request *req, json_t *args, json_t **ret, f
 {
     struct blocking *b = user;
 
-    return fj__invoke_by_flavour(b->wrap != NULL ? b->wrap : fj_invoke_direct, b->wrap_user, req, args, ret,
+    return fj_invoke_by_flavour(b->wrap != NULL ? b->wrap : fj_invoke_direct, b->wrap_user, req, args, ret,
                                  err);
 }
 

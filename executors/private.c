@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "private.h"
+/*
+ * Explicit and green methods under executors that have no loop: each runs to its end in a task on a loop of its thread's own, made
+ * on first use and freed with the thread.  Such a loop has no connections.  As with asyncio.run() the loop's run is the method's:
+ * tasks that it spawned and did not wait for are cancelled when it returns, and run to their end before its answer goes out.
+ */
+#include <fjord/executor.h>
 
 #include "dispatcher/request.h"
 #include "runtime/loop.h"
@@ -85,7 +90,7 @@ static fj_code run_on_loop(struct call *c, fj_error **err)
     return code;
 }
 
-fj_code fj__invoke_by_flavour(fj_invoke_fn invoke, void *user, fj_request *req, json_t *args, json_t **ret,
+fj_code fj_invoke_by_flavour(fj_invoke_fn invoke, void *user, fj_request *req, json_t *args, json_t **ret,
                               fj_error **err)
 {
     struct call c = { .invoke = invoke, .user = user, .req = req, .args = args, .code = FJ_OK };

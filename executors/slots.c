@@ -263,7 +263,7 @@ void fj__slots_give_up(fj__slot *slot, fj_executor *x)
 
 bool fj__slots_inside(const fj__slots *s)
 {
-    return *fj__local(FJ__LOCAL_SLOTS) == s || (s->dispatcher != NULL && fj__dispatcher_here(s->dispatcher));
+    return *fj__local(FJ__LOCAL_SLOTS) == s || (s->dispatcher != NULL && fj_dispatcher_here(s->dispatcher));
 }
 
 /* ---- the end ----------------------------------------------------------------------------------- */

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/native.h"
 #include "executors/intake.h"
-#include "executors/private.h"
 #include "runtime/thread.h"
 
 #include <string.h>
@@ -145,7 +144,7 @@ static fj_code invoke(void *user, fj_request *req, json_t *args, json_t **ret, f
 {
     struct threading *t = user;
 
-    return fj__invoke_by_flavour(t->wrap != NULL ? t->wrap : fj_invoke_direct, t->wrap_user, req, args, ret,
+    return fj_invoke_by_flavour(t->wrap != NULL ? t->wrap : fj_invoke_direct, t->wrap_user, req, args, ret,
                                  err);
 }
 

@@ -278,7 +278,7 @@ static fj_code on_wait(void *user, fj_deadline by, fj_error **err)
 
 static bool is_inside(void *user)
 {
-    return fj__dispatcher_here(((fj_server *)user)->dispatcher);
+    return fj_dispatcher_here(((fj_server *)user)->dispatcher);
 }
 
 static const fj__life_ops life_ops = { on_start, on_stop, on_wait, is_inside };

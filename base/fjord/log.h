@@ -28,6 +28,8 @@ FJ_API fj_code fj_log_switch(const char *switches, fj_error **err);
 /** "error", "warning", "info", "debug", "trace" (any case) to a level; false when it is none. */
 FJ_API bool fj_log_level_parse(const char *text, fj_log_level *ret);
 FJ_API const char *fj_log_level_name(fj_log_level level);
+/** Write one line, as the library does: for plug-ins.  @p component is their name.  @thread any */
+FJ_API void fj_log(fj_log_level level, const char *component, const char *format, ...) FJ_PRINTF(3, 4);
 
 FJ_END_DECLS
 #endif

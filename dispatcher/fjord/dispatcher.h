@@ -68,6 +68,8 @@ FJ_API void fj_dispatcher_drop(fj_dispatcher *d, fj_request *req, fj_error *fail
 
 /** The request whose method runs in this task or, outside of tasks, on this thread now, or NULL. */
 FJ_API fj_request *fj_request_current(void);
+/** Whether a method of @p d runs in this task or, outside of tasks, on this thread, at whatever depth.  @thread any */
+FJ_API bool fj_dispatcher_here(const fj_dispatcher *d);
 
 FJ_END_DECLS
 #endif

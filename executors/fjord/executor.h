@@ -11,7 +11,9 @@
  * waits, stop() and free(), turns the loop where it stands still and the caller is on its thread, and else leaves that
  * to whoever runs it.
  *
- * A plug-in exports `const fj_executor_ops *fj_executor_plugin(void)`.
+ * A plug-in exports `const fj_executor_ops *fj_executor_plugin(void)`, and is linked without libfjord, whose functions it finds
+ * in the process (a program that has libfjord.a in it must export them: -rdynamic, and the whole of the library).
+ * What its process can do, it can: see docs/executors.md for who may own it.  examples/plugins/executor_serial.c is one.
  */
 #include <fjord/base.h>
 #include <fjord/clock.h>
@@ -32,8 +34,8 @@ enum {
     FJ_EXECUTOR_STEPS = 1 << 0,    /**< the caller of run or step polls and runs the methods */
     FJ_EXECUTOR_PARALLEL = 1 << 1, /**< methods run at the same time on several threads */
     FJ_EXECUTOR_LOOP = 1 << 2,     /**< runs on an event loop */
-    FJ_EXECUTOR_GREEN = 1 << 3,    /**< FJ_GREEN methods run as such; without it the log says "emulated" */
-    FJ_EXECUTOR_CORO = 1 << 4      /**< so do FJ_CORO methods */
+    FJ_EXECUTOR_GREEN = 1 << 3,    /**< made for FJ_GREEN methods, and calls fj_green_patch(); without it they are emulated */
+    FJ_EXECUTOR_CORO = 1 << 4      /**< made for FJ_CORO methods */
 };
 
 typedef struct {
@@ -91,8 +93,17 @@ struct fj_executor {
     const fj_executor_ops *ops;
 };
 
-/** Find an executor by name or alias: built-in, else `<name>.so` in the plug-in folder.  Lends, for ever.
- *  @errors NO_EXECUTOR names what there is.   @thread any */
+/** For executors whose methods run on plain threads: call @p invoke (the user's wrapper, or fj_invoke_direct()) with @p user so
+ *  that the method finds what its flavour promises.  A plain one is called on this stack, any other in a task on a loop of the
+ *  thread's own, green or not; that task has ended when this returns.  Executors on a loop make the task themselves:
+ *  fj_task_opts.green is what they set for green methods.
+ *  @blocks as the method does   @thread any on which no loop runs */
+FJ_API fj_code fj_invoke_by_flavour(fj_invoke_fn invoke, void *user, fj_request *req, json_t *args, json_t **ret,
+                                    fj_error **err);
+
+/** Find an executor by name or alias: built-in, else `<name>.so` in the plug-in folder; or by the absolute path of a plug-in.
+ *  Lends, for ever.  @errors NO_EXECUTOR names what there is, and says why a plug-in was refused: of another ABI, or others
+ *  than root and the process's user may change it.   @thread any */
 FJ_API FJ_MUST_USE fj_code fj_executor_find(const fj_conf *conf, const char *name, const fj_executor_ops **ret,
                                             fj_error **err);
 /** The i-th built-in executor, or NULL past the last. */

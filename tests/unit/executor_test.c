@@ -3,7 +3,6 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "executors/eventcount.h"
-#include "executors/executor.h"
 #include "tests/support/mock_listener.h"
 
 #include <check.h>
@@ -15,8 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const names[] = { "blocking", "threading", "coroutine", "bridged" };
-enum { EXECUTORS = sizeof names / sizeof names[0] };
+/* The last is a plug-in's path, where there is one. */
+static const char *names[] = { "blocking", "threading", "coroutine", "bridged", NULL };
+enum { EXECUTORS = sizeof names / sizeof names[0] - 1 };
 
 /* ---- the rig ----------------------------------------------------------------------------------- */
 
@@ -838,162 +838,42 @@ START_TEST(an_unknown_name_is_answered_with_those_there_are)
 }
 END_TEST
 
-/* Compile `source` to <dir>/<name>.so. */
-static void build_plugin(const char *dir, const char *name, const char *source)
-{
-    const char *cc = getenv("CC");
-    char *file = fj__format("%s/%s.c", dir, name);
-    char *command =
-        fj__format("%s -shared -fPIC -D_GNU_SOURCE -Ibase -Iruntime -Itransports -Idispatcher -Iexecutors "
-                   "-o %s/%s.so %s",
-                   cc != NULL && cc[0] != '\0' ? cc : "cc", dir, name, file);
-    FILE *out = fopen(file, "w");
-
-    ck_assert_ptr_nonnull(out);
-    ck_assert(fputs(source, out) >= 0 && fclose(out) == 0);
-    ck_assert_int_eq(system(command), 0);
-    ck_assert_int_eq(unlink(file), 0);
-    fj__free(file);
-    fj__free(command);
-}
-
-static const char good_plugin[] =
-    "#include <fjord/executor.h>\n"
-    "static fj_code create(const fj_conf *c, const fj_executor_opts *o, fj_executor **r, fj_error **e)\n"
-    "{ (void)c; (void)o; (void)r; (void)e; return FJ_UNSUPPORTED; }\n"
-    "static fj_code start(fj_executor *x, fj_listener *l, fj_dispatcher *d, fj_error **e)\n"
-    "{ (void)x; (void)l; (void)d; (void)e; return FJ_OK; }\n"
-    "static fj_code submit(fj_executor *x, void (*j)(void *), void *u, fj_error **e)\n"
-    "{ (void)x; (void)j; (void)u; (void)e; return FJ_OK; }\n"
-    "static fj_code invoke(void *u, fj_request *q, json_t *a, json_t **r, fj_error **e)\n"
-    "{ (void)u; (void)q; (void)a; (void)r; (void)e; return FJ_OK; }\n"
-    "static void none(fj_executor *x) { (void)x; }\n"
-    "static fj_code stop(fj_executor *x, fj_deadline b, fj_error **e) { (void)x; (void)b; (void)e; return "
-    "FJ_OK; }\n"
-    "static unsigned running(const fj_executor *x, unsigned *n) { (void)x; (void)n; return 0; }\n"
-    "#ifndef ABI\n#define ABI FJ_EXECUTOR_ABI\n#endif\n"
-    "static const fj_executor_ops ops = { .abi = ABI, .size = sizeof ops, .name = \"mine\", .create = create,\n"
-    "    .start = start, .submit = submit, .invoke = invoke, .close = none, .stop = stop, .abort = none,\n"
-    "    .free = none, .running = running };\n"
-    "__attribute__((visibility(\"default\"))) const fj_executor_ops *fj_executor_plugin(void) { return &ops; "
-    "}\n";
-
-static void refused_plugin(const char *dir, const char *name)
-{
-    const fj_executor_ops *ops = NULL;
-    fj_error *err = NULL;
-
-    ck_assert_int_eq(fj__executor_load(dir, name, &ops, &err), FJ_NO_EXECUTOR);
-    ck_assert_ptr_nonnull(strstr(fj_error_text(err), name));
-    ck_assert_ptr_null(ops);
-    fj_error_free(err);
-}
-
-static const fj_executor_ops *found(const fj_conf *conf, const char *name, fj_error **err)
-{
-    const fj_executor_ops *ops = NULL;
-
-    return fj_executor_find(conf, name, &ops, err) == FJ_OK ? ops : NULL;
-}
-
-START_TEST(a_plug_in_is_looked_for_in_the_folder_that_the_configuration_names)
-{
-    static const char *const bad[] = { "../mine", "./mine", ".mine", "" };
-    char dir[] = "/tmp/fjord-plugins-XXXXXX";
-    char *other = fj__format("#define ABI (FJ_EXECUTOR_ABI + 1)\n%s", good_plugin), *path;
-    fj_conf *conf = fj_conf_new();
-    fj_error *err = NULL;
-
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    build_plugin(dir, "mine", good_plugin);
-    build_plugin(dir, "other", other);
-    ck_assert_ptr_null(found(conf, "mine", NULL)); /* not in the default folder */
-    ck_assert_int_eq(fj_conf_set(conf, "fjord", "plugin_dir", dir, NULL), FJ_OK);
-    ck_assert_str_eq(found(conf, "mine", NULL)->name, "mine");
-    ck_assert_ptr_null(found(conf, "other", &err));
-    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "not made for this version"));
-    for (size_t i = 0; i < fj__countof(bad); i++)
-        ck_assert_ptr_null(found(conf, bad[i], &err));
-    ck_assert_int_eq(fj_conf_set(conf, "fjord", "plugin_dir", "", NULL), FJ_OK);
-    ck_assert_ptr_null(found(conf, "mine", &err));
-    fj_error_free(err);
-    fj_conf_free(conf);
-    fj__free(other);
-    path = fj__format("%s/mine.so", dir);
-    ck_assert_int_eq(unlink(path), 0);
-    fj__free(path);
-    path = fj__format("%s/other.so", dir);
-    ck_assert_int_eq(unlink(path), 0);
-    fj__free(path);
-    ck_assert_int_eq(rmdir(dir), 0);
-}
-END_TEST
-
-START_TEST(plug_ins_are_loaded_once_and_checked)
-{
-    char dir[] = "/tmp/fjord-plugins-XXXXXX";
-    const fj_executor_ops *first = NULL, *again = NULL;
-    char *other = fj__format("#define ABI (FJ_EXECUTOR_ABI + 1)\n%s", good_plugin);
-
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    build_plugin(dir, "mine", good_plugin);
-    build_plugin(dir, "other", other);
-    build_plugin(dir, "empty", "int nothing;\n");
-    ck_assert_int_eq(fj__executor_load(dir, "mine", &first, NULL), FJ_OK);
-    ck_assert_str_eq(first->name, "mine");
-    ck_assert_int_eq(fj__executor_load(dir, "mine", &again, NULL), FJ_OK);
-    ck_assert_ptr_eq(first, again);
-    refused_plugin(dir, "other");
-    refused_plugin(dir, "empty");
-    refused_plugin(dir, "absent");
-
-    static const char *const left[] = { "mine", "other", "empty" };
-    for (size_t i = 0; i < fj__countof(left); i++) {
-        char *path = fj__format("%s/%s.so", dir, left[i]);
-        ck_assert_int_eq(unlink(path), 0);
-        fj__free(path);
-    }
-    ck_assert_int_eq(rmdir(dir), 0);
-    fj__free(other);
-}
-END_TEST
-
 int main(void)
 {
+    names[EXECUTORS] = getenv("FJ_TEST_PLUGIN");
+    const int all = names[EXECUTORS] != NULL ? EXECUTORS + 1 : EXECUTORS;
     Suite *suite = suite_create("executor");
     TCase *tc = tcase_create("each");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 30);
-    tcase_add_loop_test(tc, a_call_is_acknowledged_run_and_answered, 0, EXECUTORS);
-    tcase_add_loop_test(tc, failures_are_sent_and_only_unexpected_ones_logged_as_errors, 0, EXECUTORS);
-    tcase_add_loop_test(tc, with_ack_done_nothing_is_acknowledged_before, 0, EXECUTORS);
-    tcase_add_loop_test(tc, a_stale_message_does_not_run, 0, EXECUTORS);
-    tcase_add_loop_test(tc, a_message_that_cannot_be_acknowledged_does_not_run, 0, EXECUTORS);
-    tcase_add_loop_test(tc, polling_goes_on_after_an_error, 0, EXECUTORS);
-    tcase_add_loop_test(tc, the_wrapper_stands_around_each_method, 0, EXECUTORS);
-    tcase_add_loop_test(tc, a_serializer_that_refuses_fails_the_request_and_frees_its_slot, 0, EXECUTORS);
-    tcase_add_loop_test(tc, as_many_run_at_once_as_there_are_slots, 0, EXECUTORS);
-    tcase_add_loop_test(tc, a_deferred_request_holds_its_slot_until_another_thread_answers_it, 0, EXECUTORS);
-    tcase_add_loop_test(tc, jobs_run_in_the_same_slots, 0, EXECUTORS);
-    tcase_add_loop_test(tc, many_calls_and_jobs_at_once_are_all_served, 0, EXECUTORS);
-    tcase_add_loop_test(tc, a_method_may_close_its_server_but_not_wait_for_it, 0, EXECUTORS);
-    tcase_add_loop_test(tc, stop_names_what_still_runs, 0, EXECUTORS);
-    tcase_add_loop_test(tc, stop_waits_for_what_runs, 0, EXECUTORS);
-    tcase_add_loop_test(tc, abort_fails_deferred_requests, 0, EXECUTORS);
-    tcase_add_loop_test(tc, a_forked_child_forgets_what_the_parent_runs_and_answers_none_of_it, 0, EXECUTORS);
-    tcase_add_loop_test(tc, after_close_nothing_is_taken, 0, EXECUTORS);
+    tcase_add_loop_test(tc, a_call_is_acknowledged_run_and_answered, 0, all);
+    tcase_add_loop_test(tc, failures_are_sent_and_only_unexpected_ones_logged_as_errors, 0, all);
+    tcase_add_loop_test(tc, with_ack_done_nothing_is_acknowledged_before, 0, all);
+    tcase_add_loop_test(tc, a_stale_message_does_not_run, 0, all);
+    tcase_add_loop_test(tc, a_message_that_cannot_be_acknowledged_does_not_run, 0, all);
+    tcase_add_loop_test(tc, polling_goes_on_after_an_error, 0, all);
+    tcase_add_loop_test(tc, the_wrapper_stands_around_each_method, 0, all);
+    tcase_add_loop_test(tc, a_serializer_that_refuses_fails_the_request_and_frees_its_slot, 0, all);
+    tcase_add_loop_test(tc, as_many_run_at_once_as_there_are_slots, 0, all);
+    tcase_add_loop_test(tc, a_deferred_request_holds_its_slot_until_another_thread_answers_it, 0, all);
+    tcase_add_loop_test(tc, jobs_run_in_the_same_slots, 0, all);
+    tcase_add_loop_test(tc, many_calls_and_jobs_at_once_are_all_served, 0, all);
+    tcase_add_loop_test(tc, a_method_may_close_its_server_but_not_wait_for_it, 0, all);
+    tcase_add_loop_test(tc, stop_names_what_still_runs, 0, all);
+    tcase_add_loop_test(tc, stop_waits_for_what_runs, 0, all);
+    tcase_add_loop_test(tc, abort_fails_deferred_requests, 0, all);
+    tcase_add_loop_test(tc, a_forked_child_forgets_what_the_parent_runs_and_answers_none_of_it, 0, all);
+    tcase_add_loop_test(tc, after_close_nothing_is_taken, 0, all);
     tcase_add_test(tc, a_step_processes_one_message_or_says_why_not);
     tcase_add_test(tc, a_loop_sleeps_while_messages_wait_for_a_slot_and_goes_on_when_one_is_given_back);
     tcase_add_test(tc, a_step_of_a_loop_belongs_to_its_thread_and_says_why_it_ends);
-    tcase_add_loop_test(tc, an_explicit_method_spawns_and_gathers_and_knows_its_request, 0, EXECUTORS);
+    tcase_add_loop_test(tc, an_explicit_method_spawns_and_gathers_and_knows_its_request, 0, all);
     tcase_add_loop_test(tc, explicit_methods_wait_side_by_side, 1, EXECUTORS);
-    tcase_add_loop_test(tc, failures_of_explicit_methods_are_as_those_of_others, 0, EXECUTORS);
+    tcase_add_loop_test(tc, failures_of_explicit_methods_are_as_those_of_others, 0, all);
     tcase_add_loop_test(tc, what_an_explicit_method_leaves_behind_is_cancelled_when_it_ends, 0, 2);
     tcase_add_test(tc, what_a_method_leaves_behind_on_the_server_s_loop_goes_on_until_the_loop_is_freed);
     tcase_add_test(tc, executors_are_found_by_name_and_alias);
     tcase_add_test(tc, an_unknown_name_is_answered_with_those_there_are);
-    tcase_add_test(tc, a_plug_in_is_looked_for_in_the_folder_that_the_configuration_names);
-    tcase_add_test(tc, plug_ins_are_loaded_once_and_checked);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

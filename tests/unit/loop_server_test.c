@@ -3,7 +3,6 @@
 #include <fjord/fjord.h>
 
 #include "base/alloc.h"
-#include "executors/executor.h"
 #include "tests/support/broker.h"
 #include "tests/support/mock_listener.h"
 
