@@ -316,8 +316,8 @@ fj_code fj__tasks_step(fj_executor *x, fj_deadline by, fj_error **err)
         return fj_fail(err, FJ_STATE,
                        "a step belongs on the loop's thread, and not into its tasks or call-backs");
     while (t->finished == before) {
-        if (atomic_load(&t->slots.closed))
-            return fj_fail(err, FJ_CLOSED, "the executor is closed");
+        if (atomic_load(&t->slots.closed) || atomic_load(&t->intake.ended))
+            return fj_fail(err, FJ_CLOSED, "the executor takes no more");
         fj_code code = fj_loop_turn(t->loop, by, err);
         if (code != FJ_OK)
             return code;

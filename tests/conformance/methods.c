@@ -33,6 +33,33 @@ static fj_code expected(fj_request *req, json_t *args, json_t **ret, fj_error **
     return fj_raise(err, "shop.errors", "SoldOut", json_pack("[s]", "pears"), "no pears left");
 }
 
+static fj_code note(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    rig *r = of(req);
+
+    (void)ret, (void)err;
+    (void)pthread_mutex_lock(&r->lock);
+    if (r->noted < RIG_NOTES)
+        r->notes[r->noted++] = json_integer_value(json_object_get(args, "n"));
+    (void)pthread_cond_broadcast(&r->changed);
+    (void)pthread_mutex_unlock(&r->lock);
+    return FJ_OK;
+}
+
+/* Note it, and go on when it is permitted.  Answers whose method it is. */
+static fj_code step(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    rig *r = of(req);
+    fj_code code = note(req, args, ret, err);
+
+    if (code == FJ_OK)
+        code = fj_semaphore_acquire(r->permits, fj_never());
+    atomic_fetch_add(&r->finished, 1);
+    rig_tell(r);
+    *ret = json_string(r->name);
+    return code;
+}
+
 /* Wait until the gate opens; tells how many wait. */
 static fj_code hold(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
@@ -151,7 +178,8 @@ static fj_code defer(fj_request *req, json_t *args, json_t **ret, fj_error **err
 
     (void)args, (void)ret, (void)err;
     (void)pthread_mutex_lock(&r->lock);
-    r->kept = fj_request_ref(req);
+    if (r->n_kept < RIG_NOTES)
+        r->kept[r->n_kept++] = fj_request_ref(req);
     (void)pthread_cond_broadcast(&r->changed);
     (void)pthread_mutex_unlock(&r->lock);
     return FJ_DEFERRED;
@@ -180,6 +208,7 @@ static fj_code who(fj_request *req, json_t *args, json_t **ret, fj_error **err)
             FJ_METHOD("stop", flavour, stop), FJ_METHOD("wait", flavour, wait_here),                       \
             FJ_METHOD("twice", flavour, twice), FJ_METHOD("defer", flavour, defer),                        \
             FJ_METHOD("drop", flavour, drop), FJ_METHOD("who", flavour, who),                              \
+            FJ_METHOD("note", flavour, note), FJ_METHOD("step", flavour, step),                            \
     }
 
 static const fj_method plain[] = METHODS(FJ_PLAIN);

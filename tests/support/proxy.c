@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/proxy.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { PAIRS = 16 };
+
+struct proxy {
+    uint16_t port, onward;
+    int listener, wake;
+    int ends[PAIRS][2]; /* client, broker; -1: none */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t cut_done;
+    bool leave, cut, reset, down; /* under the lock */
+};
+
+static struct sockaddr_in here(uint16_t port)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return at;
+}
+
+static void prompt(int fd)
+{
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+}
+
+static void end_pair(int *ends, bool reset)
+{
+    for (int i = 0; i < 2; i++) {
+        if (reset)
+            (void)setsockopt(ends[i], SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+        (void)close(ends[i]);
+        ends[i] = -1;
+    }
+}
+
+static void take_connection(proxy *p, bool down)
+{
+    struct sockaddr_in at = here(p->onward);
+    int client = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC), i = 0;
+
+    if (client < 0)
+        return;
+    while (i < PAIRS && p->ends[i][0] >= 0)
+        i++;
+    int broker = down || i == PAIRS ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (broker < 0 || connect(broker, (struct sockaddr *)&at, sizeof at) != 0) {
+        (void)close(client);
+        if (broker >= 0)
+            (void)close(broker);
+        return;
+    }
+    prompt(client);
+    prompt(broker);
+    p->ends[i][0] = client;
+    p->ends[i][1] = broker;
+}
+
+/* @return false when the connection is over */
+static bool pass_on(int from, int to)
+{
+    char bytes[16384];
+    ssize_t n = read(from, bytes, sizeof bytes);
+
+    for (ssize_t at = 0; at < n;) {
+        ssize_t put = send(to, bytes + at, (size_t)(n - at), MSG_NOSIGNAL);
+        if (put <= 0)
+            return false;
+        at += put;
+    }
+    return n > 0;
+}
+
+/* What is asked for, done.  @return false: to end */
+static bool obey(proxy *p, bool *down)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    for (int i = 0; p->cut && i < PAIRS; i++)
+        if (p->ends[i][0] >= 0)
+            end_pair(p->ends[i], p->reset);
+    p->cut = false;
+    *down = p->down;
+    bool leave = p->leave;
+    (void)pthread_cond_broadcast(&p->cut_done);
+    (void)pthread_mutex_unlock(&p->lock);
+    return !leave;
+}
+
+static void *run(void *user)
+{
+    proxy *p = user;
+    struct pollfd fds[2 + 2 * PAIRS];
+    uint64_t count;
+    bool down = false;
+
+    while (obey(p, &down)) {
+        fds[0] = (struct pollfd){ .fd = p->wake, .events = POLLIN };
+        fds[1] = (struct pollfd){ .fd = p->listener, .events = POLLIN };
+        for (int i = 0; i < 2 * PAIRS; i++)
+            fds[2 + i] = (struct pollfd){ .fd = p->ends[i / 2][i % 2], .events = POLLIN };
+        (void)poll(fds, 2 + 2 * PAIRS, -1);
+        if (fds[0].revents != 0 && read(p->wake, &count, sizeof count) > 0)
+            continue;
+        if (fds[1].revents != 0)
+            take_connection(p, down);
+        for (int i = 0; i < 2 * PAIRS; i++) {
+            int *ends = p->ends[i / 2];
+            if (fds[2 + i].fd == ends[i % 2] && fds[2 + i].revents != 0 && ends[0] >= 0 &&
+                !pass_on(ends[i % 2], ends[1 - i % 2]))
+                end_pair(ends, false);
+        }
+    }
+    return NULL;
+}
+
+proxy *proxy_new(uint16_t port)
+{
+    struct sockaddr_in at = here(0);
+    socklen_t size = sizeof at;
+    proxy *p = calloc(1, sizeof *p);
+
+    ck_assert_ptr_nonnull(p);
+    p->onward = port;
+    for (int i = 0; i < PAIRS; i++)
+        p->ends[i][0] = p->ends[i][1] = -1;
+    (void)pthread_mutex_init(&p->lock, NULL);
+    (void)pthread_cond_init(&p->cut_done, NULL);
+    p->wake = eventfd(0, EFD_CLOEXEC);
+    p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(p->wake, 0);
+    ck_assert_int_eq(bind(p->listener, (struct sockaddr *)&at, sizeof at), 0);
+    ck_assert_int_eq(listen(p->listener, PAIRS), 0);
+    ck_assert_int_eq(getsockname(p->listener, (struct sockaddr *)&at, &size), 0);
+    p->port = ntohs(at.sin_port);
+    ck_assert_int_eq(pthread_create(&p->thread, NULL, run, p), 0);
+    return p;
+}
+
+uint16_t proxy_port(const proxy *p)
+{
+    return p->port;
+}
+
+static void wake(proxy *p)
+{
+    ck_assert_int_eq(write(p->wake, &(uint64_t){ 1 }, sizeof(uint64_t)), (int)sizeof(uint64_t));
+}
+
+void proxy_cut(proxy *p, bool reset, bool down)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    p->cut = true;
+    p->reset = reset;
+    p->down = down;
+    wake(p);
+    while (p->cut)
+        (void)pthread_cond_wait(&p->cut_done, &p->lock);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+void proxy_up(proxy *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    p->down = false;
+    (void)pthread_mutex_unlock(&p->lock);
+    wake(p);
+}
+
+proxy *proxy_free(proxy *p)
+{
+    if (p == NULL)
+        return NULL;
+    (void)pthread_mutex_lock(&p->lock);
+    p->leave = p->cut = true;
+    (void)pthread_mutex_unlock(&p->lock);
+    wake(p);
+    (void)pthread_join(p->thread, NULL);
+    (void)close(p->listener);
+    (void)close(p->wake);
+    (void)pthread_mutex_destroy(&p->lock);
+    (void)pthread_cond_destroy(&p->cut_done);
+    free(p);
+    return NULL;
+}
