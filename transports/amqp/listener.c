@@ -75,11 +75,13 @@ static bool has_left(void *user)
     return l->left || l->d->consuming.state != FJ__LINK_OPEN;
 }
 
+/* A connection that is being made, for the first time or again, is waited for; one that could not be made is not. */
 static bool replies_out(void *user)
 {
     const fj__amqp_listener *l = user;
+    const fj__link *out = &l->d->publishing;
 
-    return fj__publisher_idle(l->d->publisher) || l->d->publishing.state != FJ__LINK_OPEN;
+    return fj__publisher_idle(l->d->publisher) || out->state == FJ__LINK_CLOSED || out->attempts > 0;
 }
 
 static fj_code stop(fj_listener *base, fj_deadline by, fj_error **err)
