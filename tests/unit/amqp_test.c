@@ -215,6 +215,24 @@ START_TEST(a_refused_login_is_auth)
 }
 END_TEST
 
+START_TEST(a_connection_that_breaks_in_its_login_is_made_again_at_once)
+{
+    broker_fault(b, BROKER_HANG_UP, AMQP_CONNECTION_START_OK_METHOD);
+    serve();
+    broker_fault(b, BROKER_HANG_UP, AMQP_CONNECTION_START_OK_METHOD); /* of the publishing one */
+    assert_works();
+}
+END_TEST
+
+START_TEST(a_broker_that_hangs_up_at_each_login_refuses_it)
+{
+    broker_rule rule = { .kind = BROKER_HANG_UP, .at = AMQP_CONNECTION_START_OK_METHOD, .times = 1000 };
+
+    broker_rule_add(b, &rule);
+    assert_call_fails(FJ_AUTH, FJ_SENT_NO);
+}
+END_TEST
+
 START_TEST(a_peer_that_says_nothing_is_unreachable_by_the_deadline)
 {
     broker_greet(b, "", 0);
@@ -429,6 +447,8 @@ int main(void)
     tcase_add_test(c, fifty_threads_call_through_one_client);
     tcase_add_test(c, async_calls_complete_though_nobody_waits);
     tcase_add_test(c, a_refused_login_is_auth);
+    tcase_add_test(c, a_connection_that_breaks_in_its_login_is_made_again_at_once);
+    tcase_add_test(c, a_broker_that_hangs_up_at_each_login_refuses_it);
     tcase_add_test(c, a_peer_that_talks_rubbish_ends_the_call_by_its_deadline);
     tcase_add_test(c, a_connection_closed_in_mid_call_is_not_the_end);
     tcase_add_test(c, a_call_through_a_stalled_broker_ends_at_its_deadline);

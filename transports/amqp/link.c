@@ -93,9 +93,10 @@ static void note(fj__link *l, fj_log_level level, const char *what)
     l->ops->note(l, level, fj__format("%s (%s connection): %s", where, l->purpose, what));
 }
 
-static bool is_fatal(fj_code code)
+/* A hang-up during the login is how a broker of old refuses one, but also how a network breaks: twice it is a refusal. */
+static bool is_fatal(const fj__link *l, fj_code code)
 {
-    return code == FJ_AUTH || code == FJ_ACCESS || code == FJ_BAD_CONFIG;
+    return (code == FJ_AUTH && (!l->hung_up || l->attempts > 0)) || code == FJ_ACCESS || code == FJ_BAD_CONFIG;
 }
 
 static void dial(fj__link *l, fj_deadline now);
@@ -138,7 +139,7 @@ static void fail(fj__link *l, fj_error *error, fj_deadline now)
         l->ops->down(l, error, now);
         return;
     }
-    l->fatal = (l->at == 0 || l->fatal) && is_fatal(fj_error_code(error));
+    l->fatal = (l->at == 0 || l->fatal) && is_fatal(l, fj_error_code(error));
     l->at = (l->at + 1) % l->settings->host_count;
     if (l->at != 0) { /* the next host of this round at once */
         l->retry_at = now;
@@ -277,6 +278,7 @@ static void dial(fj__link *l, fj_deadline now)
 
     l->retry_at = fj_never();
     l->connect_by = fj_in_seconds(l->settings->connect_timeout);
+    l->hung_up = false;
     l->state = FJ__LINK_RESOLVING;
     l->resolve = fj__resolve_start(h->name, h->port, l->wake_fd);
     if (l->resolve == NULL)
@@ -425,6 +427,7 @@ static bool receive(fj__link *l, fj_deadline now)
             return true;
         } else {
             char text[128];
+            l->hung_up = true;
             fj__engine_eof(l->engine,
                            got == 0 ? "the broker closed the socket" : strerror_r(errno, text, sizeof text));
             return events(l, now);

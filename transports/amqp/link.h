@@ -50,6 +50,7 @@ struct fj__link {
     unsigned opened;   /* how many descriptors it had: two may have the same number */
     unsigned epoch;    /* + 1 each time it opens: stale tags are known by it */
     unsigned attempts; /* full rounds without success */
+    bool hung_up;      /* the peer has ended the stream, with or without a word before */
     bool fatal; /* the last round ended in an error that trying again will not cure (login, virtual host) */
     fj_error *error; /* of the last attempt, or why it was lost */
 
