@@ -209,11 +209,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx
 
 # Programs with the hooks in front of libc, linked as a user's are.  A sanitizer's library is always the first, and its
 # functions would be in front of the hooks: there the hooks are in the program itself.
-<<<<<<< HEAD
-HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test green_server_test flavours_test) \
-=======
-HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test bridged_locks_test flavours_test) \
->>>>>>> 3c18305 (tests: green tasks and coroutines at one lock, ten thousand times and in storms of cancellations)
+HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test bridged_locks_test green_server_test flavours_test) \
 	$(addprefix $(BUILD)/bench/,hooks fjord parked) $(EXAMPLES) $(PEERS)
 HOOKED_PROGRAMS += $(GREENS)
 ifeq ($(SAN),)
