@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every executor × every flavour × every scenario × every transport: what a service may rely on whatever its configuration
- * says.  An executor joins by its name in table.c.
+ * says.  An executor joins by its name: the built-in ones, and plug-ins.
  *
  * A cell leaves no descriptor and no thread behind; what it leaves at the broker tests/interop/conformance.py looks at.
  *
+ *   FJ_TEST_EXECUTORS  names of plug-ins that join (OS_FJORD__PLUGIN_DIR says where they are)
  *   FJ_TEST_URL   a broker; without it fake:// alone is tested
  *   FJ_CELLS      runs those cells alone whose name, "SCENARIO, EXECUTOR, FLAVOUR, TRANSPORT", contains it
  *   FJ_SEED       what a cell leaves open is thrown by dice: their first seed (1)
@@ -144,10 +145,10 @@ static void list_runs(void)
     unsigned first = setting("FJ_SEED", 1), seeds = setting("FJ_SEEDS", getenv("FJ_SEED") != NULL ? 1 : 2);
 
     n_runs = 0;
-    runs = calloc((size_t)seeds * table_rows() * TABLE_COLUMNS + 1, sizeof *runs);
+    runs = calloc((size_t)seeds * table_rows() * table_columns() + 1, sizeof *runs);
     for (unsigned seed = first; runs != NULL && seed < first + seeds; seed++)
         for (unsigned row = 0; row < table_rows(); row++)
-            for (unsigned column = 0; column < TABLE_COLUMNS; column++) {
+            for (unsigned column = 0; column < table_columns(); column++) {
                 run r = { row, column, seed };
                 if (is_wanted(&r))
                     runs[n_runs++] = r;
@@ -167,7 +168,7 @@ static int run_table(const char *on, int *ret_run)
 {
     unsigned jobs = setting("FJ_JOBS", 6);
     int ends[2], good = 0;
-    outcome *cells = calloc((size_t)table_rows() * TABLE_COLUMNS, sizeof *cells);
+    outcome *cells = calloc((size_t)table_rows() * table_columns(), sizeof *cells);
     report one;
 
     url = on;
@@ -180,7 +181,7 @@ static int run_table(const char *on, int *ret_run)
             perror("fork");
     (void)close(ends[1]);
     while (read(ends[0], &one, sizeof one) == (ssize_t)sizeof one) {
-        outcome *came = &cells[one.of.row * TABLE_COLUMNS + one.of.column];
+        outcome *came = &cells[one.of.row * table_columns() + one.of.column];
         *came = one.good && *came != CELL_BAD ? CELL_GOOD : CELL_BAD;
         good += one.good ? 1 : 0;
         if (!one.good)

@@ -137,16 +137,27 @@ static void open_transports(rig *r, const rig_opts *o)
     must(fj_transport_open(r->client_conf, NULL, &r->client_transport, &err), err, "the client's transport");
 }
 
+/* Also a plug-in's, of the folder that the environment names. */
+static const fj_executor_ops *kind_of(const cell *c)
+{
+    const fj_executor_ops *kind = NULL;
+    fj_conf *conf = fj_conf_new();
+    fj_error *err = NULL;
+
+    must(fj_executor_find(conf, c->executor, &kind, &err), err, "the executor");
+    fj_conf_free(conf);
+    return kind;
+}
+
 rig *rig_up_with(const cell *c, const rig_opts *o)
 {
     rig *r = calloc(1, sizeof *r);
     char id[33];
     fj_error *err = NULL;
-    const fj_executor_ops *kind = NULL;
 
     ck_assert_ptr_nonnull(r);
     r->cell = *c;
-    must(fj_executor_find(NULL, c->executor, &kind, &err), err, "the executor");
+    const fj_executor_ops *kind = kind_of(c);
     r->slots = kind->max_slots != 0 && kind->max_slots < o->slots ? kind->max_slots : o->slots;
     (void)pthread_mutex_init(&r->lock, NULL);
     ck_assert_int_eq(pipe2(r->ends, O_CLOEXEC), 0);
@@ -314,17 +325,9 @@ bool is_fake(const cell *c)
     return strncmp(c->url, "fake:", 5) == 0;
 }
 
-static uint32_t caps_of(const cell *c)
-{
-    const fj_executor_ops *kind = NULL;
-
-    expect(fj_executor_find(NULL, c->executor, &kind, NULL), FJ_OK, NULL);
-    return kind->caps;
-}
-
 bool is_on_loop(const cell *c)
 {
-    return (caps_of(c) & FJ_EXECUTOR_LOOP) != 0;
+    return (kind_of(c)->caps & FJ_EXECUTOR_LOOP) != 0;
 }
 
 bool is_parallel(const rig *r)
@@ -335,7 +338,8 @@ bool is_parallel(const rig *r)
 /* Where green methods are at home plain ones are green, too. */
 bool switches(const cell *c, unsigned groups)
 {
-    bool is_green = c->flavour == FJ_GREEN || (c->flavour == FJ_PLAIN && (caps_of(c) & FJ_EXECUTOR_GREEN) != 0);
+    bool is_green =
+        c->flavour == FJ_GREEN || (c->flavour == FJ_PLAIN && (kind_of(c)->caps & FJ_EXECUTOR_GREEN) != 0);
 
     return is_green && fj_is_patched(groups);
 }

@@ -3,9 +3,40 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-const char *const table_executors[TABLE_EXECUTORS] = { "blocking", "threading", "green", "coroutine",
-                                                       "bridged" };
+enum { MOST = 16 };
+
+static const char *names[MOST];
+static unsigned n_names;
+
+/* Built-in ones, and plug-ins by their names, or paths, in FJ_TEST_EXECUTORS. */
+static void read_names(void)
+{
+    static char more[1024];
+    const char *named = getenv("FJ_TEST_EXECUTORS");
+    char *rest = NULL;
+
+    for (const fj_executor_ops *x; n_names < MOST && (x = fj_executor_builtin(n_names)) != NULL;)
+        names[n_names++] = x->name;
+    (void)snprintf(more, sizeof more, "%s", named != NULL ? named : "");
+    for (char *name = strtok_r(more, " ", &rest); name != NULL && n_names < MOST;
+         name = strtok_r(NULL, " ", &rest))
+        names[n_names++] = name;
+}
+
+static unsigned executors(void)
+{
+    if (n_names == 0)
+        read_names();
+    return n_names;
+}
+
+unsigned table_columns(void)
+{
+    return executors() * TABLE_FLAVOURS;
+}
+
 static const char *const flavour_names[] = { [FJ_PLAIN] = "plain", [FJ_GREEN] = "green", [FJ_CORO] = "coro" };
 static const fj_flavour flavours[TABLE_FLAVOURS] = { FJ_PLAIN, FJ_GREEN, FJ_CORO };
 
@@ -32,7 +63,8 @@ unsigned table_rows(void)
 
 cell table_cell(unsigned column, const char *url)
 {
-    return (cell){ table_executors[column / TABLE_FLAVOURS], flavours[column % TABLE_FLAVOURS], url };
+    (void)executors();
+    return (cell){ names[column / TABLE_FLAVOURS], flavours[column % TABLE_FLAVOURS], url };
 }
 
 const char *table_flavour(unsigned column)
@@ -63,16 +95,16 @@ static void print_field(const outcome *three)
 void table_print(const char *transport, const outcome *cells)
 {
     (void)printf("%-40s", transport);
-    for (int i = 0; i < TABLE_EXECUTORS; i++)
-        (void)printf("  %-11s", table_executors[i]);
-    for (unsigned row = 0; row < table_rows(); row++, cells += TABLE_COLUMNS) {
+    for (unsigned i = 0; i < executors(); i++)
+        (void)printf("  %-11s", names[i]);
+    for (unsigned row = 0; row < table_rows(); row++, cells += table_columns()) {
         unsigned run = 0;
-        for (int i = 0; i < TABLE_COLUMNS; i++)
+        for (unsigned i = 0; i < table_columns(); i++)
             run += cells[i] != CELL_NOT_RUN ? 1 : 0;
         if (run == 0)
             continue;
         (void)printf("\n%-40s", table_row(row)->name);
-        for (int i = 0; i < TABLE_EXECUTORS; i++)
+        for (unsigned i = 0; i < executors(); i++)
             print_field(cells + i * TABLE_FLAVOURS);
     }
     (void)printf("\n");
@@ -87,8 +119,8 @@ bool table_save(const char *transport, const outcome *cells)
     if (out == NULL)
         return path == NULL || *path == '\0';
     for (unsigned row = 0; row < table_rows(); row++)
-        for (unsigned i = 0; i < TABLE_COLUMNS; i++)
-            (void)fprintf(out, "%s|%s|%s|%s|%s\n", transport, table_row(row)->name,
-                          table_executors[i / TABLE_FLAVOURS], table_flavour(i), words[*cells++]);
+        for (unsigned i = 0; i < table_columns(); i++)
+            (void)fprintf(out, "%s|%s|%s|%s|%s\n", transport, table_row(row)->name, names[i / TABLE_FLAVOURS],
+                          table_flavour(i), words[*cells++]);
     return fclose(out) == 0;
 }

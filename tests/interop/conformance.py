@@ -16,7 +16,8 @@ def conformance(suite):
     ctl("add_vhost", VHOST)
     ctl("set_permissions", "-p", VHOST, "guest", ".*", ".*", ".*")
     with suite.case("conformance: every cell holds over a broker", 240):
-        env = dict(os.environ, FJ_TEST_URL=url(VHOST), FJ_CELLS=", rabbit")
+        env = dict(os.environ, FJ_TEST_URL=url(VHOST), FJ_CELLS=", rabbit", FJ_TEST_EXECUTORS="serial",
+                   OS_FJORD__PLUGIN_DIR=os.path.join(os.path.abspath(BUILD), "plugins"))
         run = subprocess.run([program], env=env, capture_output=True, text=True, timeout=230)
         if run.returncode != 0:
             raise AssertionError(run.stdout[-2000:] + run.stderr[-1000:])
