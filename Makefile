@@ -211,7 +211,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx
 # functions would be in front of the hooks: there the hooks are in the program itself.
 HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test bridged_locks_test green_server_test flavours_test) \
 	$(addprefix $(BUILD)/bench/,hooks fjord parked) $(EXAMPLES) $(PEERS)
-HOOKED_PROGRAMS += $(GREENS)
+HOOKED_PROGRAMS += $(GREENS) $(BUILD)/tests/original_hooked_test
 ifeq ($(SAN),)
 $(HOOKED_PROGRAMS): $(GREEN) | $(GREEN_LINKS)
 $(HOOKED_PROGRAMS): private LDFLAGS += -Wl,--no-as-needed $(GREEN) -Wl,--as-needed -Wl,-rpath,'$$ORIGIN/../lib'

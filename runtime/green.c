@@ -241,6 +241,13 @@ int *fj__green_switch(void)
     return t != NULL ? t->on() : NULL;
 }
 
+void *(*fj__green_original(void))(const char *name)
+{
+    const fj__green_hooks_table *t = hooks();
+
+    return t != NULL ? t->original : NULL;
+}
+
 /* ---- what users call ------------------------------------------------------------------------------ */
 
 unsigned fj__green_group(const char *name)

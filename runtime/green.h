@@ -9,6 +9,8 @@ int *fj__green_switch(void);
 /** Whether every group of @p what has its hooks before libc's functions.
  *  @errors UNSUPPORTED: the text says what is missing and what to do   @thread any */
 fj_code fj__green_check(unsigned what, fj_error **err);
+/** What finds the functions behind the hooks; NULL when there is no libfjord-green. */
+void *(*fj__green_original(void))(const char *name);
 /** The group of that name: "socket" and so on; 0: there is none. */
 unsigned fj__green_group(const char *name);
 /** The names of the groups of @p what, by commas.  Gives; NULL when memory ran out. */

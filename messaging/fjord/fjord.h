@@ -20,6 +20,7 @@
 #include <fjord/json.h>
 #include <fjord/log.h>
 #include <fjord/loop.h>
+#include <fjord/original.h>
 #include <fjord/queue.h>
 #include <fjord/serializer.h>
 #include <fjord/server.h>

@@ -5,7 +5,7 @@
  * Green tasks: blocking calls of libc switch by themselves, so that libraries that know nothing of loops may be called as if
  * alone.  The hooks are in libfjord-green.so, which the program links (-lfjord-green, before libc, as any -l is), preloads
  * (LD_PRELOAD), or has put into itself (libfjord-green.a, whole).  Loaded later, by dlopen, it comes too late.
- * Outside of green tasks every hook passes straight through.
+ * Outside of green tasks every hook passes straight through; <fjord/original.h> has the functions behind them.
  */
 #include <fjord/base.h>
 #include <fjord/error.h>

@@ -97,6 +97,7 @@ static fj__green_hooks_table table = {
     .patch = patch,
     .patched = patched,
     .is_hooked = fj__green_is_hooked,
+    .original = fj__green_native,
 };
 
 static void fill(void)

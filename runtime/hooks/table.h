@@ -78,6 +78,8 @@ typedef struct {
     unsigned (*patched)(void);
     /** Whether @p name, called by the program, really comes here: looks it up as a call would. */
     bool (*is_hooked)(const char *name);
+    /** The function behind the hook of that name, or libc's own where there is no hook; NULL: there is neither. */
+    void *(*original)(const char *name);
 } fj__green_hooks_table;
 
 /** What libfjord looks for: `const fj__green_hooks_table *fj__green_hooks(void)`. */
