@@ -64,6 +64,7 @@ ALLLDFLAGS = -pthread $(SANFLAGS) -Wl,--as-needed $(LDFLAGS)
 LIBS       = $(PKG_LIBS) -lev -ldl -lm
 
 # --- What there is -------------------------------------------------------------------------------------------------
+comma := ,
 objects = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 
 # The .S are each empty on another machine than their own.
@@ -170,7 +171,10 @@ $(GREEN_A): $(call objects,$(HOOK_SRC)) $(BUILD)/sources
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
-$(GREEN): $(call objects,$(HOOK_SRC)) $(BUILD)/sources
+# Where libc has conditions of two kinds, ours have the version of the newer one.
+GREENMAP  := runtime/hooks/libfjord-green.map
+$(GREEN): private LDFLAGS += $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-Wl$(comma)--version-script=$(GREENMAP))
+$(GREEN): $(call objects,$(HOOK_SRC)) $(BUILD)/sources $(GREENMAP)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared -Wl,-soname,$(GREENNAME) $(if $(SAN),,-Wl,-z,defs) $(ALLLDFLAGS) $(filter %.o,$^) -ldl -o $@

@@ -33,6 +33,8 @@
 /* ---- state.c ---- */
 
 extern FJ__THREAD int fj__green_on;
+/** This thread's, once somebody has asked; 0. */
+extern FJ__THREAD pid_t fj__green_tid;
 
 /** Whether the hooks of @p group are live: the runtime is there and the group is patched. */
 bool fj__green_live(unsigned group);
@@ -123,8 +125,8 @@ bool fj__green_other_mask(const sigset_t *mask);
 
 /** Whether @p name, called by the program, comes here. */
 bool fj__green_is_hooked(const char *name);
-/** The function libfjord is to call by that name. */
-void *fj__green_native(const char *name);
+/** Whether @p function is an interceptor of a sanitizer's. */
+bool fj__green_is_sanitizers(const void *function);
 /** Whether there is a hook of that name here at all. */
 bool fj__green_names(const char *name);
 

@@ -36,6 +36,13 @@ static bool is_sanitizer(const struct link_map *object)
     return false;
 }
 
+bool fj__green_is_sanitizers(const void *function)
+{
+    const struct link_map *object = object_of(function);
+
+    return object != NULL && is_sanitizer(object);
+}
+
 bool fj__green_is_hooked(const char *name)
 {
     const struct link_map *first = object_of(dlsym(RTLD_DEFAULT, name));
@@ -53,21 +60,4 @@ bool fj__green_is_hooked(const char *name)
         if (first == ours)
             return true;
     return false;
-}
-
-/* In libc's old ABI conditions were something else, and of two versions a plain look-up may find that one. */
-static void *find_condition(const char *name)
-{
-    return strncmp(name, "pthread_cond_", 13) == 0 ? dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2") : NULL;
-}
-
-void *fj__green_native(const char *name)
-{
-    void *seen = dlsym(RTLD_DEFAULT, name), *found = NULL;
-
-    /* A sanitizer must see the locks; it hands them on past us, who have no such hook. */
-    if (!fj__green_names(name) && is_sanitizer(object_of(seen)))
-        return seen;
-    found = find_condition(name);
-    return found != NULL ? found : fj__real_find(name);
 }

@@ -13,6 +13,17 @@
 
 static FJ__THREAD bool looking;
 
+/* In libc's old ABI conditions were something else, and of two versions a plain look-up may find that one.  A sanitizer's, which has
+ * to see them, knows no versions. */
+static void *find_next(const char *name)
+{
+    void *found = dlsym(RTLD_NEXT, name), *versioned = NULL;
+
+    if (strncmp(name, "pthread_cond_", 13) == 0 && !fj__green_is_sanitizers(found))
+        versioned = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
+    return versioned != NULL ? versioned : found;
+}
+
 void *fj__real_find(const char *name)
 {
     void *found = NULL;
@@ -20,10 +31,23 @@ void *fj__real_find(const char *name)
     if (looking)
         return NULL;
     looking = true;
-    found = dlsym(RTLD_NEXT, name);
+    found = find_next(name);
     looking = false;
     return found;
 }
+
+/* libc's names for itself, of its first version. */
+#ifdef __x86_64__
+#define FIRST "GLIBC_2.2.5"
+#else
+#define FIRST "GLIBC_2.17"
+#endif
+int fj__libc_mutex_lock(pthread_mutex_t *m);
+int fj__libc_mutex_trylock(pthread_mutex_t *m);
+int fj__libc_mutex_unlock(pthread_mutex_t *m);
+__asm__(".symver fj__libc_mutex_lock, __pthread_mutex_lock@" FIRST);
+__asm__(".symver fj__libc_mutex_trylock, __pthread_mutex_trylock@" FIRST);
+__asm__(".symver fj__libc_mutex_unlock, __pthread_mutex_unlock@" FIRST);
 
 static long fj__no_call(void)
 {

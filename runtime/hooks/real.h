@@ -10,6 +10,8 @@
  */
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -19,6 +21,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -132,12 +135,60 @@
       (struct pollfd * fds, nfds_t n, const struct timespec *t, const sigset_t *mask, size_t room),          \
       (fds, n, t, mask, room), fj__no_call())
 
+/* Allocators lock, and so does a look-up that allocates: those three have other names in libc. */
+#define FJ__REAL_LOCKS(X)                                                                                     \
+    X(int, pthread_mutex_lock, (pthread_mutex_t * m), (m), fj__libc_mutex_lock(m))                            \
+    X(int, pthread_mutex_trylock, (pthread_mutex_t * m), (m), fj__libc_mutex_trylock(m))                      \
+    X(int, pthread_mutex_unlock, (pthread_mutex_t * m), (m), fj__libc_mutex_unlock(m))                        \
+    X(int, pthread_mutex_timedlock, (pthread_mutex_t * m, const struct timespec *t), (m, t), ENOSYS)          \
+    X(int, pthread_mutex_clocklock, (pthread_mutex_t * m, clockid_t clock, const struct timespec *t),         \
+      (m, clock, t), ENOSYS)                                                                                  \
+    X(int, pthread_cond_wait, (pthread_cond_t * c, pthread_mutex_t * m), (c, m), ENOSYS)                      \
+    X(int, pthread_cond_timedwait, (pthread_cond_t * c, pthread_mutex_t * m, const struct timespec *t),       \
+      (c, m, t), ENOSYS)                                                                                      \
+    X(int, pthread_cond_clockwait,                                                                            \
+      (pthread_cond_t * c, pthread_mutex_t * m, clockid_t clock, const struct timespec *t), (c, m, clock, t), \
+      ENOSYS)                                                                                                 \
+    X(int, pthread_cond_signal, (pthread_cond_t * c), (c), ENOSYS)                                            \
+    X(int, pthread_cond_broadcast, (pthread_cond_t * c), (c), ENOSYS)                                         \
+    X(int, sem_wait, (sem_t * s), (s), fj__no_call())                                                         \
+    X(int, sem_timedwait, (sem_t * s, const struct timespec *t), (s, t), fj__no_call())                       \
+    X(int, sem_clockwait, (sem_t * s, clockid_t clock, const struct timespec *t), (s, clock, t),              \
+      fj__no_call())                                                                                          \
+    X(int, sem_post, (sem_t * s), (s), fj__no_call())                                                         \
+    X(int, pthread_rwlock_rdlock, (pthread_rwlock_t * l), (l), ENOSYS)                                        \
+    X(int, pthread_rwlock_timedrdlock, (pthread_rwlock_t * l, const struct timespec *t), (l, t), ENOSYS)      \
+    X(int, pthread_rwlock_clockrdlock, (pthread_rwlock_t * l, clockid_t clock, const struct timespec *t),     \
+      (l, clock, t), ENOSYS)                                                                                  \
+    X(int, pthread_rwlock_wrlock, (pthread_rwlock_t * l), (l), ENOSYS)                                        \
+    X(int, pthread_rwlock_timedwrlock, (pthread_rwlock_t * l, const struct timespec *t), (l, t), ENOSYS)      \
+    X(int, pthread_rwlock_clockwrlock, (pthread_rwlock_t * l, clockid_t clock, const struct timespec *t),     \
+      (l, clock, t), ENOSYS)                                                                                  \
+    X(int, pthread_rwlock_trywrlock, (pthread_rwlock_t * l), (l), ENOSYS)                                     \
+    X(int, pthread_rwlock_unlock, (pthread_rwlock_t * l), (l), ENOSYS)                                        \
+    X(int, pthread_join, (pthread_t thread, void **ret), (thread, ret), ENOSYS)                               \
+    X(int, pthread_timedjoin_np, (pthread_t thread, void **ret, const struct timespec *t), (thread, ret, t),  \
+      ENOSYS)                                                                                                 \
+    X(int, pthread_clockjoin_np, (pthread_t thread, void **ret, clockid_t clock, const struct timespec *t),   \
+      (thread, ret, clock, t), ENOSYS)                                                                        \
+    X(int, pthread_barrier_wait, (pthread_barrier_t * b), (b), ENOSYS)                                        \
+    X(int, mtx_lock, (mtx_t * m), (m), thrd_error)                                                            \
+    X(int, mtx_trylock, (mtx_t * m), (m), thrd_error)                                                         \
+    X(int, mtx_timedlock, (mtx_t * m, const struct timespec *t), (m, t), thrd_error)                          \
+    X(int, mtx_unlock, (mtx_t * m), (m), thrd_error)                                                          \
+    X(int, cnd_wait, (cnd_t * c, mtx_t * m), (c, m), thrd_error)                                              \
+    X(int, cnd_timedwait, (cnd_t * c, mtx_t * m, const struct timespec *t), (c, m, t), thrd_error)            \
+    X(int, cnd_signal, (cnd_t * c), (c), thrd_error)                                                          \
+    X(int, cnd_broadcast, (cnd_t * c), (c), thrd_error)                                                       \
+    X(int, thrd_join, (thrd_t thread, int *ret), (thread, ret), thrd_error)
+
 #define FJ__REAL_CALLS(X) \
     FJ__REAL_DATA(X)      \
     FJ__REAL_WAITS(X)     \
     FJ__REAL_NAMES(X)     \
     FJ__REAL_PROCESS(X)   \
-    FJ__REAL_FORTIFIED(X)
+    FJ__REAL_FORTIFIED(X) \
+    FJ__REAL_LOCKS(X)
 
 /* Those with `...`, whose stand-ins are written out. */
 #define FJ__REAL_VARIADIC(X)                                   \

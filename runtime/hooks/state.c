@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the library keeps: each thread's switch, the groups that are live, the runtime's half, and the table it offers. */
-#include "runtime/hooks/hooks.h"
+#include "runtime/hooks/locks.h"
 
 #include <pthread.h>
 #include <string.h>
 
 FJ__THREAD int fj__green_on;
+FJ__THREAD pid_t fj__green_tid;
 
 static unsigned groups;
 static const fj__green_runtime *runtime;
@@ -59,6 +60,8 @@ static void in_child(void)
 {
     fj__green_unlock_flags();
     fj__green_on = 0;
+    fj__green_tid = 0;
+    fj__conditions_in_child();
     __atomic_store_n(&process, 0, __ATOMIC_RELAXED);
 }
 
@@ -104,8 +107,8 @@ static void fill(void)
 {
     void *found = NULL;
 
-#define X(type, name, args)          \
-    found = fj__green_native(#name); \
+#define X(type, name, args)       \
+    found = fj__real_find(#name); \
     memcpy(&table.native.name, &found, sizeof found);
     FJ__NATIVE_CALLS(X)
 #undef X

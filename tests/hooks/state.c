@@ -88,16 +88,33 @@ END_TEST
 
 START_TEST(all_names_are_hooked_and_no_others)
 {
-    static const char *const names[] = { "read",       "recv",      "sendmmsg", "connect",     "accept4",
-                                         "close",      "select",    "sleep",    "getaddrinfo", "gethostbyname",
-                                         "waitpid",    "system",    "fcntl",    "open",        "__read_chk",
-                                         "__poll_chk", "epoll_wait" };
+    static const char *const names[] = { "read",
+                                         "recv",
+                                         "sendmmsg",
+                                         "connect",
+                                         "accept4",
+                                         "close",
+                                         "select",
+                                         "sleep",
+                                         "getaddrinfo",
+                                         "gethostbyname",
+                                         "waitpid",
+                                         "system",
+                                         "fcntl",
+                                         "open",
+                                         "__read_chk",
+                                         "__poll_chk",
+                                         "epoll_wait",
+                                         "pthread_mutex_lock",
+                                         "pthread_cond_wait",
+                                         "sem_post",
+                                         "mtx_lock" };
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         ck_assert_msg(fj__green_hooks()->is_hooked(names[i]), "%s", names[i]);
     ck_assert(!fj__green_hooks()->is_hooked("getpid"));
     ck_assert(!fj__green_hooks()->is_hooked("no_such_function"));
-    ck_assert(!fj__green_hooks()->is_hooked("pthread_mutex_lock"));
+    ck_assert(!fj__green_hooks()->is_hooked("pthread_create"));
 }
 END_TEST
 
@@ -136,7 +153,7 @@ START_TEST(the_originals_are_complete_and_conditions_are_of_the_new_kind)
     n->pthread_mutex_unlock(&lock);
     ck_assert_int_eq(n->pthread_join(thread, NULL), 0);
     ck_assert_int_eq(n->pthread_cond_broadcast(&changed), 0);
-    ck_assert_ptr_eq((void *)n->pthread_cond_wait, (void *)pthread_cond_wait);
+    ck_assert_ptr_ne((void *)n->pthread_cond_wait, (void *)pthread_cond_wait);
     ck_assert_uint_eq(toy_asked().waits, 0);
 }
 END_TEST

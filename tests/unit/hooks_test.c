@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hooks, with a toy runtime (tests/hooks): each call blocking, partial, timed out, closed under it, left alone. */
+/* The hooks (tests/hooks), with a toy runtime: each call blocking, partial, timed out, closed under it, left alone.  Those of
+ * locks with the runtime itself. */
 #include "tests/hooks/rig.h"
+#include "tests/hooks/scene.h"
 
 #include <stdlib.h>
 
@@ -18,6 +20,7 @@ int main(void)
     srunner_add_suite(r, process_suite());
     srunner_add_suite(r, fortified_suite());
     srunner_add_suite(r, state_suite());
+    srunner_add_suite(r, mutex_suite());
     srunner_run_all(r, CK_ENV);
     failed = srunner_ntests_failed(r);
     srunner_free(r);
