@@ -130,15 +130,6 @@ static int park(const fj__parking *p)
     return error;
 }
 
-static unsigned unpark(const volatile void *address, unsigned n)
-{
-    int saved = errno;
-    unsigned woken = fj__parking_wake(address, n);
-
-    errno = saved;
-    return woken;
-}
-
 static int meet(const volatile void *address, unsigned n, unsigned how, const char *what)
 {
     int saved = errno;
@@ -185,7 +176,7 @@ static const fj__green_runtime runtime_half = {
     .owns = owns,
     .disown = fj__disown,
     .park = park,
-    .unpark = unpark,
+    .unpark = fj__parking_wake,
     .starved = fj__parking_starved,
     .meet = meet,
     .blocks = blocks,

@@ -127,17 +127,21 @@ bool fj__own(fj_task *task, const volatile void *address)
     return n < ROOM;
 }
 
-void fj__disown(const volatile void *address)
+__attribute__((noinline)) static void disown(struct stripe *s, const volatile void *address)
 {
-    struct stripe *s = stripe_of(address);
-
-    if (is_empty(s))
-        return;
     lock(s);
     struct held *h = find(s, address);
     if (h != NULL)
         forget(s, h);
     unlock(s);
+}
+
+void fj__disown(const volatile void *address)
+{
+    struct stripe *s = stripe_of(address);
+
+    if (!is_empty(s))
+        disown(s, address);
 }
 
 static const volatile void *take_one(struct stripe *s, const fj_task *task)

@@ -5,6 +5,7 @@
 #include "runtime/task_impl.h"
 #include "runtime/waiter.h"
 
+#include <errno.h>
 #include <stdint.h>
 
 enum { LOTS_LOG2 = 8, LOTS = 1 << LOTS_LOG2 };
@@ -220,16 +221,22 @@ fj_code fj__parking_meet(const volatile void *address, unsigned n, unsigned how,
     return code == FJ_OK ? FJ_NOT_FOUND : code;
 }
 
+__attribute__((noinline)) static unsigned wake_some(struct lot *lot, const volatile void *address, unsigned n)
+{
+    int saved = errno; /* pthread's functions leave it alone */
+
+    lock(lot);
+    unsigned woken = wake(lot, address, n);
+    unlock(lot);
+    errno = saved;
+    return woken;
+}
+
 unsigned fj__parking_wake(const volatile void *address, unsigned n)
 {
     struct lot *lot = lot_of(address);
 
-    if (atomic_load(&lot->n) == 0)
-        return 0;
-    lock(lot);
-    unsigned woken = wake(lot, address, n);
-    unlock(lot);
-    return woken;
+    return atomic_load(&lot->n) != 0 ? wake_some(lot, address, n) : 0;
 }
 
 bool fj__parking_any(const volatile void *address)

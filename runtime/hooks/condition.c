@@ -14,20 +14,24 @@ enum { SHARED = 1, MONOTONIC = 2 };
 
 enum { GATES_LOG2 = 6, GATES = 1 << GATES_LOG2 };
 
-static struct {
+typedef struct {
     _Alignas(64) pthread_mutex_t lock;
-} gates[GATES] = { [0 ... GATES - 1] = { PTHREAD_MUTEX_INITIALIZER } };
+    unsigned
+        threads; /* that wait behind it; who could have to wake one sees it counted, for that one had the mutex before */
+} gate;
+
+static gate gates[GATES] = { [0 ... GATES - 1] = { .lock = PTHREAD_MUTEX_INITIALIZER } };
 
 void fj__conditions_in_child(void)
 {
     for (size_t i = 0; i < GATES; i++)
-        gates[i].lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        gates[i] = (gate){ .lock = PTHREAD_MUTEX_INITIALIZER };
 }
 
 /* Fibonacci hashing. */
-static pthread_mutex_t *gate_of(const pthread_cond_t *c)
+static gate *gate_of(const pthread_cond_t *c)
 {
-    return &gates[((uint64_t)(uintptr_t)c * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - GATES_LOG2)].lock;
+    return &gates[((uint64_t)(uintptr_t)c * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - GATES_LOG2)];
 }
 
 static unsigned flags_of(const pthread_cond_t *c)
@@ -54,7 +58,8 @@ static int original(manner how, pthread_cond_t *c, pthread_mutex_t *m, const fj_
 }
 
 typedef struct {
-    pthread_mutex_t *gate, *user;
+    gate *gate;
+    pthread_mutex_t *user;
 } locks;
 
 /* Also when the thread is cancelled: then with the gate locked, as libc leaves what it was given. */
@@ -62,7 +67,8 @@ static void back(void *arg)
 {
     locks *l = arg;
 
-    REAL(pthread_mutex_unlock)(l->gate);
+    REAL(pthread_mutex_unlock)(&l->gate->lock);
+    __atomic_fetch_sub(&l->gate->threads, 1, __ATOMIC_RELAXED);
     REAL(pthread_mutex_lock)(l->user);
 }
 
@@ -75,10 +81,11 @@ static int wait_thread(manner how, pthread_cond_t *c, pthread_mutex_t *m, const 
         error = fj__until_check(until);
     if (error != 0)
         return error;
-    REAL(pthread_mutex_lock)(l.gate);
+    __atomic_fetch_add(&l.gate->threads, 1, __ATOMIC_RELAXED);
+    REAL(pthread_mutex_lock)(&l.gate->lock);
     fj__mutex_unlock(m);
     pthread_cleanup_push(back, &l);
-    error = original(how, c, l.gate, until);
+    error = original(how, c, &l.gate->lock, until);
     pthread_cleanup_pop(1);
     return error;
 }
@@ -136,10 +143,12 @@ FJ__HOOK int pthread_cond_clockwait(pthread_cond_t *c, pthread_mutex_t *m, clock
 
 static void pass(const pthread_cond_t *c)
 {
-    pthread_mutex_t *gate = gate_of(c);
+    gate *g = gate_of(c);
 
-    REAL(pthread_mutex_lock)(gate);
-    REAL(pthread_mutex_unlock)(gate);
+    if (__atomic_load_n(&g->threads, __ATOMIC_RELAXED) == 0)
+        return;
+    REAL(pthread_mutex_lock)(&g->lock);
+    REAL(pthread_mutex_unlock)(&g->lock);
 }
 
 /* Only the address is used after libc's: the condition may be gone. */
