@@ -79,6 +79,8 @@ static int take_by_clock(void)
 {
     struct timespec t = scene_in_ms(CLOCK_MONOTONIC, 60000);
 
+    if (!scene_green())
+        return take(); /* gcc 12's ThreadSanitizer does not see the other */
     return pthread_mutex_clocklock(&lock, CLOCK_MONOTONIC, &t);
 }
 
@@ -504,15 +506,18 @@ Suite *mutex_suite(void)
     tcase_add_test(c, a_robust_or_shared_one_is_left_alone_and_that_is_told_once);
     tcase_add_test(c, neither_cancellation_nor_a_timeout_around_it_ends_the_wait);
     tcase_add_loop_test(c, where_nothing_may_suspend_it_blocks_or_says_that_it_would_for_ever, PLAIN, THERE);
-    tcase_add_loop_test(c, memory_that_is_used_again_has_no_owner_of_old, PTHREAD_MUTEX_NORMAL,
-                        PTHREAD_MUTEX_ERRORCHECK + 1);
-    tcase_add_test(c, a_task_that_ends_with_it_is_reported);
-    tcase_add_test(c, on_a_plain_thread_it_is_libcs);
     tcase_add_loop_test(c, what_the_thread_holds_its_tasks_do_not, PTHREAD_MUTEX_RECURSIVE,
                         PTHREAD_MUTEX_ERRORCHECK + 1);
     tcase_add_loop_test(c, no_wake_up_is_lost_in_a_storm, PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_ERRORCHECK + 1);
     tcase_add_loop_test(c, who_comes_again_and_again_does_not_keep_others_out, HERE, THERE + 1);
     tcase_add_test(c, those_of_C11_are_the_same);
+    /* What these do is wrong, and ThreadSanitizer says so. */
+    if (!SCENE_TSAN) {
+        tcase_add_loop_test(c, memory_that_is_used_again_has_no_owner_of_old, PTHREAD_MUTEX_NORMAL,
+                            PTHREAD_MUTEX_ERRORCHECK + 1);
+        tcase_add_test(c, a_task_that_ends_with_it_is_reported);
+        tcase_add_test(c, on_a_plain_thread_it_is_libcs);
+    }
     suite_add_tcase(s, c);
     return s;
 }

@@ -8,6 +8,17 @@
 #include <fjord/await.h>
 #include <stdatomic.h>
 
+#ifdef __SANITIZE_THREAD__
+#define SCENE_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SCENE_TSAN 1
+#endif
+#endif
+#ifndef SCENE_TSAN
+#define SCENE_TSAN 0
+#endif
+
 const fj__green_hooks_table *fj__green_hooks(void);
 
 /** Where one plays: a plain thread, or a green task on the loop of a thread: of this one (0), of another (1, 2...). */

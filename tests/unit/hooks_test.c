@@ -22,6 +22,9 @@ int main(void)
     srunner_add_suite(r, state_suite());
     srunner_add_suite(r, mutex_suite());
     srunner_add_suite(r, cond_suite());
+    srunner_add_suite(r, sem_suite());
+    srunner_add_suite(r, rwlock_suite());
+    srunner_add_suite(r, join_suite());
     srunner_run_all(r, CK_ENV);
     failed = srunner_ntests_failed(r);
     srunner_free(r);
