@@ -100,7 +100,7 @@ static fj__green_hooks_table table = {
     .patch = patch,
     .patched = patched,
     .is_hooked = fj__green_is_hooked,
-    .original = fj__green_native,
+    .original = fj__real_find,
 };
 
 static void fill(void)
