@@ -349,8 +349,8 @@ install: all ## install the library, its headers, the command, man pages and sam
 	ln -sf $(SONAME) '$(D)$(LIBDIR)/libfjord.so'
 	ln -sf $(notdir $(GREEN)) '$(D)$(LIBDIR)/$(GREENNAME)'
 	ln -sf $(GREENNAME) '$(D)$(LIBDIR)/libfjord-green.so'
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' fjord.pc.in \
-		>'$(D)$(LIBDIR)/pkgconfig/fjord.pc'
+	$(foreach p,fjord fjord-green,sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' $(p).pc.in \
+		>'$(D)$(LIBDIR)/pkgconfig/$(p).pc';)
 	$(if $(TOOL),install -D -m 755 $(TOOL) '$(D)$(PREFIX)/bin/fjord')
 	install -D -m 644 scripts/gdb/fjord-gdb.py '$(D)$(PREFIX)/share/fjord/fjord-gdb.py'
 	install -D -m 644 scripts/gdb/fjord-gdb.py '$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'
@@ -361,7 +361,7 @@ uninstall: ## remove what install put under PREFIX
 	rm -f $(foreach h,$(HEADERS),'$(D)$(PREFIX)/include/fjord/$(notdir $(h))')
 	rm -f '$(D)$(LIBDIR)/libfjord-green.a' '$(D)$(LIBDIR)/libfjord-green.so' '$(D)$(LIBDIR)/$(GREENNAME)' '$(D)$(LIBDIR)/$(notdir $(GREEN))'
 	rm -f '$(D)$(LIBDIR)/libfjord.a' '$(D)$(LIBDIR)/libfjord.so' '$(D)$(LIBDIR)/$(SONAME)' \
-		'$(D)$(LIBDIR)/$(notdir $(SHARED))' '$(D)$(LIBDIR)/pkgconfig/fjord.pc' '$(D)$(PREFIX)/bin/fjord' '$(D)$(PREFIX)/share/fjord/fjord-gdb.py' \
+		'$(D)$(LIBDIR)/$(notdir $(SHARED))' '$(D)$(LIBDIR)/pkgconfig/fjord.pc' '$(D)$(LIBDIR)/pkgconfig/fjord-green.pc' '$(D)$(PREFIX)/bin/fjord' '$(D)$(PREFIX)/share/fjord/fjord-gdb.py' \
 		'$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'
 	rm -f $(foreach m,$(MAN),'$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))')
 	rm -f $(foreach c,$(CONF),'$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))')

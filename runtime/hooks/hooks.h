@@ -127,6 +127,8 @@ bool fj__green_other_mask(const sigset_t *mask);
 bool fj__green_is_hooked(const char *name);
 /** Whether @p function is an interceptor of a sanitizer's. */
 bool fj__green_is_sanitizers(const void *function);
+/** @p found, or NULL if it is of this library (or of the program that holds it). */
+void *fj__green_not_ours(void *found);
 /** Whether there is a hook of that name here at all. */
 bool fj__green_names(const char *name);
 

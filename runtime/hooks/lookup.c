@@ -23,6 +23,11 @@ static const struct link_map *object_of(const void *address)
 /* Data, so that the address is this object's own whatever the program defines. */
 static const char here;
 
+void *fj__green_not_ours(void *found)
+{
+    return object_of(found) == object_of(&here) ? NULL : found;
+}
+
 static bool is_sanitizer(const struct link_map *object)
 {
     static const char *const inits[] = { "__tsan_init", "__asan_init", "__msan_init", "__hwasan_init" };

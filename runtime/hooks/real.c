@@ -15,13 +15,21 @@ static FJ__THREAD bool looking;
 
 /* In libc's old ABI conditions were something else, and of two versions a plain look-up may find that one.  A sanitizer's, which has
  * to see them, knows no versions. */
-static void *find_next(const char *name)
+static void *find_from(void *where, const char *name)
 {
-    void *found = dlsym(RTLD_NEXT, name), *versioned = NULL;
+    void *found = dlsym(where, name), *versioned = NULL;
 
     if (strncmp(name, "pthread_cond_", 13) == 0 && !fj__green_is_sanitizers(found))
-        versioned = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
+        versioned = dlvsym(where, name, "GLIBC_2.3.2");
     return versioned != NULL ? versioned : found;
+}
+
+/* Behind us there is nothing when libc stands before us; then no call comes here either, but the library asks for its own. */
+static void *find_next(const char *name)
+{
+    void *found = find_from(RTLD_NEXT, name);
+
+    return found != NULL ? found : fj__green_not_ours(find_from(RTLD_DEFAULT, name));
 }
 
 void *fj__real_find(const char *name)
