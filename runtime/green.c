@@ -8,11 +8,13 @@
 #include "runtime/loop_wait.h"
 #include "runtime/owners.h"
 #include "runtime/parking.h"
+#include "runtime/pool.h"
 #include "runtime/task_impl.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Each with a function whose hook stands for all of its group. */
 static const struct {
@@ -31,18 +33,48 @@ static fj_deadline at(int64_t ns)
     return (fj_deadline){ .ns = ns };
 }
 
+static pid_t process; /* whose tasks there are */
+
+static void in_child(void)
+{
+    process = getpid();
+}
+
+/* Between vfork and exec a child runs on its parent's task, in its parent's memory: here nothing may switch, and calls
+ * block as ever. */
+static bool in_vforked_child(void)
+{
+    return getpid() != process;
+}
+
+static int poll_until(struct pollfd *fds, nfds_t n, int64_t by)
+{
+    int ready = 0;
+
+    do {
+        ready = fj__native.poll(fds, n, by == INT64_MAX ? -1 : fj_left_ms(at(by)));
+    } while (ready == 0 && !fj_passed(at(by)));
+    return ready;
+}
+
 static int wait_fd(int fd, short events, int64_t by)
 {
+    if (in_vforked_child()) {
+        struct pollfd p = { .fd = fd, .events = events };
+        return poll_until(&p, 1, by);
+    }
     return fj__wait_fd(fd, events, at(by));
 }
 
 static int wait_fds(struct pollfd *fds, nfds_t n, int64_t by)
 {
-    return fj__wait_fds(fds, n, at(by));
+    return in_vforked_child() ? poll_until(fds, n, by) : fj__wait_fds(fds, n, at(by));
 }
 
 static int sleep_until(int64_t by)
 {
+    if (in_vforked_child())
+        return poll_until(NULL, 0, by);
     int error = fj__wait_errno(fj_sleep(at(by)));
 
     if (error == 0)
@@ -69,33 +101,36 @@ static fj_code run_job(void *user, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
-static int offload(void (*fn)(void *arg), void *arg)
+static int offload(void (*fn)(void *arg), void *arg, bool long_wait)
 {
     struct job job = { .fn = fn, .arg = arg };
     fj_future *future = NULL;
 
-    if (fj__task_atomic(fj_task_current())) { /* here nothing may suspend: then it blocks */
+    if (in_vforked_child() ||
+        fj__task_atomic(fj_task_current())) { /* here nothing may suspend: then it blocks */
         fn(arg);
         return 0;
     }
-    if (fj_run_in_executor(run_job, &job, NULL, &future, NULL) != FJ_OK) {
-        errno = EAGAIN;
-        return -1;
+    if (long_wait)
+        fj__pool_lend(1);
+    if (fj_run_in_executor(run_job, &job, NULL, &future, NULL) == FJ_OK) {
+        fj_shield_begin(); /* the job is on this stack: nothing ends the wait but its end */
+        while (!fj_future_done(future))
+            (void)fj__future_until(future, fj_never(), "thread");
+        fj_shield_end();
+        fj_future_unref(future);
     }
-    fj_shield_begin(); /* the job is on this stack: nothing ends the wait but its end */
-    while (!fj_future_done(future))
-        (void)fj__future_until(future, fj_never(), "thread");
-    fj_shield_end();
-    fj_future_unref(future);
+    if (long_wait)
+        fj__pool_lend(-1);
     errno = job.ran ? job.error : EAGAIN;
     return job.ran ? 0 : -1;
 }
 
-static void closing(int fd)
+static void closing(unsigned first, unsigned last)
 {
     int saved = errno;
 
-    fj__wait_closing(fd);
+    fj__wait_closing(first, last);
     errno = saved;
 }
 
@@ -104,7 +139,7 @@ static int breathe(void)
 {
     int saved = errno;
 
-    if (fj__task_atomic(fj_task_current()))
+    if (in_vforked_child() || fj__task_atomic(fj_task_current()))
         return 0;
     fj_code code = fj__task_yield();
     errno = code == FJ_OK ? saved : fj__wait_errno(code);
@@ -171,6 +206,7 @@ static const fj__green_runtime runtime_half = {
     .sleep_until = sleep_until,
     .offload = offload,
     .closing = closing,
+    .watched = fj__wait_watched,
     .breathe = breathe,
     .own = own,
     .owns = owns,
@@ -208,6 +244,8 @@ static void connect_once(void)
     of_another_version = found->abi != FJ__GREEN_ABI || found->size < sizeof *found;
     if (of_another_version)
         return;
+    process = getpid();
+    (void)pthread_atfork(NULL, NULL, in_child);
     fj__native = found->native;
     found->connect(&runtime_half);
     table = found;

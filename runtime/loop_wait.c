@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     LINES = 256,
@@ -42,10 +43,12 @@ static struct line {
 } lines[LINES] = { [0 ... LINES - 1] = { .lock = PTHREAD_MUTEX_INITIALIZER } };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic(pid_t) process; /* whose tasks wait here */
 
 /* Who waited was another process's task. */
 static void in_child(void)
 {
+    atomic_store_explicit(&process, getpid(), memory_order_relaxed);
     for (size_t i = 0; i < LINES; i++) {
         (void)pthread_mutex_init(&lines[i].lock, NULL);
         atomic_store(&lines[i].first, NULL);
@@ -54,6 +57,7 @@ static void in_child(void)
 
 static void watch_forks(void)
 {
+    atomic_store_explicit(&process, getpid(), memory_order_relaxed);
     (void)pthread_atfork(NULL, NULL, in_child);
 }
 
@@ -96,21 +100,62 @@ static void leave_line(struct watch *w)
     unlock_line(line);
 }
 
-void fj__wait_closing(int fd)
+/* The lines of a range of descriptors: one each, until all lines are reached. */
+static size_t lines_of(unsigned first, unsigned last)
 {
-    if (fd < 0 || atomic_load_explicit(&lines[(unsigned)fd % LINES].first, memory_order_acquire) == NULL)
-        return;
-    struct line *line = lock_line(fd);
+    if (last < first)
+        return 0;
+    return last - first >= LINES ? LINES : (size_t)(last - first) + 1;
+}
+
+static bool is_empty(const struct line *line)
+{
+    return atomic_load_explicit(&line->first, memory_order_acquire) == NULL;
+}
+
+/* Between vfork and exec a child runs in its parent's memory: what it closes is its own. */
+static bool is_ours(void)
+{
+    return getpid() == atomic_load_explicit(&process, memory_order_relaxed);
+}
+
+static void close_in_line(struct line *line, unsigned first, unsigned last)
+{
+    (void)fj__native.pthread_mutex_lock(&line->lock);
     struct watch *w = atomic_load_explicit(&line->first, memory_order_relaxed);
     for (; w != NULL; w = w->next) {
-        if (w->fd != fd)
+        if ((unsigned)w->fd < first || (unsigned)w->fd > last)
             continue;
+        if (!is_ours())
+            break;
         w->closed = true;
         if (w->wait->loop == fj_loop_running()) /* other loops stop when they hear of it */
             ev_io_stop(w->wait->loop->ev, &w->io);
         fj__waiter_wake(&w->wait->waiter);
     }
     unlock_line(line);
+}
+
+void fj__wait_closing(unsigned first, unsigned last)
+{
+    size_t n = lines_of(first, last);
+
+    for (size_t i = 0; i < n; i++) {
+        struct line *line = &lines[(first + i) % LINES];
+        if (!is_empty(line))
+            close_in_line(line, first, last);
+    }
+}
+
+bool fj__wait_watched(unsigned first, unsigned last)
+{
+    size_t n = lines_of(first, last);
+
+    for (size_t i = 0; i < n; i++) {
+        if (!is_empty(&lines[(first + i) % LINES]))
+            return true;
+    }
+    return false;
 }
 
 /* ---- one wait ----------------------------------------------------------------------------------- */
@@ -188,7 +233,10 @@ int fj__wait_fd(int fd, short events, fj_deadline by)
 
     if (fstat(fd, &st) != 0)
         return -1;
-    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) { /* libev would take them for ready at every turn */
+    /* What is always ready libev would take for ready at every turn; some kernels call files what can be waited for
+     * (children's descriptors). */
+    if ((S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) &&
+        fj__native.poll(&(struct pollfd){ .fd = fd, .events = events }, 1, 0) != 0) {
         errno = EPERM;
         return -1;
     }

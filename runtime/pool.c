@@ -35,7 +35,7 @@ static struct {
     pthread_cond_t work;  /* a job was queued, or the pool shrinks or stops */
     pthread_cond_t ended; /* a thread has */
     bool ready, stopping;
-    unsigned size, threads, busy, queued;
+    unsigned size, lent, threads, busy, queued;
     struct job *first, *last;
     bool left_one; /* of the threads that ended the last is to be joined */
     pthread_t left;
@@ -59,7 +59,7 @@ static void in_child(void)
     for (struct job *job = pool.first; job != NULL; job = job->next)
         job->queued = false;
     pool.first = pool.last = NULL;
-    pool.threads = pool.busy = pool.queued = 0;
+    pool.threads = pool.busy = pool.queued = pool.lent = 0;
     pool.left_one = pool.stopping = false;
     (void)pthread_mutex_init(&pool.lock, NULL);
     fj__cond_init(&pool.work);
@@ -182,7 +182,7 @@ static struct job *next_job(void)
     fj_deadline until = fj_in_ms(IDLE_MS);
     bool in_time = true;
 
-    while (!pool.stopping && pool.threads <= pool.size) {
+    while (!pool.stopping && pool.threads <= pool.size + pool.lent) {
         struct job *job = pop();
         if (job != NULL || !in_time)
             return job;
@@ -220,7 +220,7 @@ static int provide(void)
 {
     pthread_t id;
 
-    if (pool.queued <= pool.threads - pool.busy || pool.threads >= pool.size)
+    if (pool.queued <= pool.threads - pool.busy || pool.threads >= pool.size + pool.lent)
         return 0;
     int rc = fj__thread_new(&id, "fj-pool", thread, NULL);
     if (rc == 0)
@@ -290,6 +290,15 @@ void fj_thread_pool_size(unsigned n)
     lock();
     pool.size = n != 0 ? n : SIZE;
     if (pool.ready)
+        (void)fj__native.pthread_cond_broadcast(&pool.work);
+    unlock();
+}
+
+void fj__pool_lend(int n)
+{
+    lock();
+    pool.lent += (unsigned)n;
+    if (n < 0 && pool.ready)
         (void)fj__native.pthread_cond_broadcast(&pool.work);
     unlock();
 }

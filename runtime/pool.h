@@ -9,4 +9,8 @@ void fj__pool_stop(void);
 /** How many threads there are.  @param ret_busy how many of them run a job; may be NULL */
 unsigned fj__pool_threads(unsigned *ret_busy);
 
+/** Let the pool have @p n threads more than its size, or fewer again (negative): for jobs that only wait for somebody, who
+ *  may need the pool.  @thread any */
+void fj__pool_lend(int n);
+
 #endif

@@ -2,11 +2,14 @@
 /*
  * accept: waited for, then taken with O_NONBLOCK on the description, for between the two another process or thread may
  * have taken the connection, and we would be blocked until the next.  Whether the user made the listener non-blocking is
- * asked once, before the first wait: others that take from it set the flag for their moment.
+ * asked once, before the first wait: other processes that take from it set the flag for their moment.
  */
 #include "runtime/hooks/hooks.h"
 
-#include <fcntl.h>
+#include <sched.h>
+
+/* So many times a flag is looked at before it is believed. */
+#define MOMENTS 8
 
 static bool is_listening(int fd)
 {
@@ -18,18 +21,22 @@ static bool is_listening(int fd)
 
 static int take(int fd, struct sockaddr *from, socklen_t *len, int how)
 {
-    int r = -1, flags = 0, error = 0;
+    int flags = fj__green_unblock(fd);
+    int r = REAL(accept4)(fd, from, len, how);
 
-    fj__green_lock_flags();
-    flags = REAL(fcntl)(fd, F_GETFL);
-    if (flags >= 0 && ((flags & O_NONBLOCK) != 0 || REAL(fcntl)(fd, F_SETFL, flags | O_NONBLOCK) == 0))
-        r = REAL(accept4)(fd, from, len, how);
-    error = errno;
-    if (flags >= 0 && (flags & O_NONBLOCK) == 0)
-        (void)REAL(fcntl)(fd, F_SETFL, flags);
-    fj__green_unlock_flags();
-    errno = error;
+    fj__green_block(fd, flags);
     return r;
+}
+
+/* What another process set for its moment is soon gone again. */
+static bool stays_nonblocking(int fd)
+{
+    for (int i = 0; i < MOMENTS; i++) {
+        if (!fj__green_nonblocking(fd))
+            return false;
+        sched_yield();
+    }
+    return true;
 }
 
 static int green_accept(int fd, struct sockaddr *from, socklen_t *len, int how)
@@ -45,6 +52,8 @@ static int green_accept(int fd, struct sockaddr *from, socklen_t *len, int how)
         errno = EAGAIN;
         if (fj__green_ready(fd, POLLIN))
             r = take(fd, from, len, how);
+        if (r < 0 && errno == EAGAIN && !w.asked && !stays_nonblocking(fd))
+            fj__green_ask_timeout(&w);
     } while (r < 0 && fj__green_again(&w));
     return (int)fj__green_done(r, saved);
 }

@@ -8,34 +8,29 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 
-/* Of a range that has no end, what can be open at all. */
-static unsigned last_fd(unsigned last)
+static bool watched(unsigned first, unsigned last)
 {
-    struct rlimit limit;
+    const fj__green_runtime *rt = fj__green_rt();
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur <= last)
-        return (unsigned)limit.rlim_cur;
-    return last;
-}
-
-static void closing_range(unsigned first, unsigned last)
-{
-    last = last_fd(last);
-    for (unsigned fd = first; fd <= last && fd <= INT32_MAX; fd++)
-        fj__green_closing((int)fd);
+    return rt != NULL && first <= last && rt->watched(first, last);
 }
 
 /* A replacement that will fail closes nothing. */
 static void replacing(int from, int to)
 {
-    if (from != to && fj__green_watching() && REAL(fcntl)(from, F_GETFD) >= 0)
+    if (from != to && to >= 0 && watched((unsigned)to, (unsigned)to) && REAL(fcntl)(from, F_GETFD) >= 0)
         fj__green_closing(to);
+}
+
+static void closing_range(unsigned first, unsigned last)
+{
+    if (watched(first, last))
+        fj__green_rt()->closing(first, last);
 }
 
 FJ__HOOK int close(int fd)
 {
-    if (fj__green_watching())
-        fj__green_closing(fd);
+    fj__green_closing(fd);
     return REAL(close)(fd);
 }
 
@@ -47,20 +42,48 @@ FJ__HOOK int dup2(int from, int to)
 
 FJ__HOOK int dup3(int from, int to, int flags)
 {
-    replacing(from, to);
+    if ((flags & ~O_CLOEXEC) == 0)
+        replacing(from, to);
     return REAL(dup3)(from, to, flags);
 }
 
 FJ__HOOK int close_range(unsigned first, unsigned last, int flags)
 {
-    if (first <= last && (flags & (int)CLOSE_RANGE_CLOEXEC) == 0 && fj__green_watching())
+    if ((flags & ~(int)CLOSE_RANGE_UNSHARE) == 0)
         closing_range(first, last);
     return REAL(close_range)(first, last, flags);
 }
 
 FJ__HOOK void closefrom(int first)
 {
-    if (fj__green_watching())
-        closing_range(first < 0 ? 0 : (unsigned)first, UINT32_MAX);
+    closing_range(first < 0 ? 0 : (unsigned)first, UINT32_MAX);
     REAL(closefrom)(first);
+}
+
+/* libc closes a stream's descriptor by its own names. */
+void fj__green_closing_stream(FILE *file)
+{
+    int saved = errno;
+
+    if (file != NULL && fj__green_rt() != NULL)
+        fj__green_closing(fileno(file));
+    errno = saved;
+}
+
+FJ__HOOK int fclose(FILE *file)
+{
+    fj__green_closing_stream(file);
+    return REAL(fclose)(file);
+}
+
+FJ__HOOK FILE *freopen(const char *path, const char *mode, FILE *file)
+{
+    fj__green_closing_stream(file);
+    return REAL(freopen)(path, mode, file);
+}
+
+FJ__HOOK FILE *freopen64(const char *path, const char *mode, FILE *file)
+{
+    fj__green_closing_stream(file);
+    return REAL(freopen64)(path, mode, file);
 }

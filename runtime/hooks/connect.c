@@ -2,23 +2,15 @@
 /* connect: begun without waiting, and waited for like anything else. */
 #include "runtime/hooks/hooks.h"
 
-#include <fcntl.h>
-
 /* Begin it with O_NONBLOCK on the description, which is as it was before anybody else runs here.
  * @return as connect(2); *ret_own: it was the user who made it non-blocking, so this is the answer */
 static int begin(int fd, const struct sockaddr *to, socklen_t n, bool *ret_own)
 {
-    int r = 0, flags = 0, error = 0;
+    int flags = fj__green_unblock(fd);
+    int r = REAL(connect)(fd, to, n);
 
-    fj__green_lock_flags();
-    flags = REAL(fcntl)(fd, F_GETFL);
-    *ret_own = flags < 0 || (flags & O_NONBLOCK) != 0 || REAL(fcntl)(fd, F_SETFL, flags | O_NONBLOCK) != 0;
-    r = REAL(connect)(fd, to, n);
-    error = errno;
-    if (!*ret_own)
-        (void)REAL(fcntl)(fd, F_SETFL, flags);
-    fj__green_unlock_flags();
-    errno = error;
+    *ret_own = flags < 0;
+    fj__green_block(fd, flags);
     return r;
 }
 
@@ -77,7 +69,7 @@ FJ__HOOK int connect(int fd, __CONST_SOCKADDR_ARG to, socklen_t n)
     else if (r != 0 && !own && errno == EAGAIN) {
         job j = { .fd = fd, .to = to.__sockaddr__, .n = n };
 
-        r = fj__green_offload(connect_there, &j) ? j.answer : -1;
+        r = fj__green_offload_long(connect_there, &j) ? j.answer : -1;
     }
     return (int)fj__green_done(r, saved);
 }

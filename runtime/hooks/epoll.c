@@ -55,7 +55,7 @@ FJ__HOOK int epoll_pwait(int fd, struct epoll_event *v, int n, int ms, const sig
     if (fj__green_other_mask(mask)) {
         job j = { .fd = fd, .v = v, .n = n, .ms = ms, .mask = mask };
 
-        return fj__green_offload(pwait_there, &j) ? j.answer : -1;
+        return fj__green_offload_long(pwait_there, &j) ? j.answer : -1;
     }
     return green_epoll(fd, v, n, fj__green_in_ms(ms));
 }
@@ -67,7 +67,7 @@ FJ__HOOK int epoll_pwait2(int fd, struct epoll_event *v, int n, const struct tim
     if (fj__green_other_mask(mask)) {
         job j = { .fd = fd, .v = v, .n = n, .t = t, .mask = mask };
 
-        return fj__green_offload(pwait2_there, &j) ? j.answer : -1;
+        return fj__green_offload_long(pwait2_there, &j) ? j.answer : -1;
     }
     return green_epoll(fd, v, n, fj__green_in(t));
 }

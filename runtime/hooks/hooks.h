@@ -47,13 +47,10 @@ static inline bool fj__green(unsigned group)
     return __builtin_expect(fj__green_on != 0, 0) && fj__green_live(group);
 }
 
-/** A task is about to wait for descriptors. */
-void fj__green_waits(void);
-/** Whether anybody could be waiting for a descriptor that is closed: not before a task has waited in this process, which a
- *  child of it is not, nor one between vfork and exec, which shares our memory but not our descriptors. */
-bool fj__green_watching(void);
-/** A descriptor is about to be closed: wake who waits for it, on whatever thread; only if somebody could. */
+/** A descriptor is about to be closed: wake who waits for it, on whatever thread. */
 void fj__green_closing(int fd);
+/** The same of a stream's. */
+void fj__green_closing_stream(FILE *file);
 
 /** O_NONBLOCK is set on a description for the moment of a call, under this lock, and looked at under it too. */
 void fj__green_lock_flags(void);
@@ -82,10 +79,10 @@ bool fj__green_waits_for(const struct timespec *t);
 /** After a call that failed without waiting: suspend and say whether to try again.  @return false: errno is the answer
  *  (EAGAIN: the user made it non-blocking, or its time-out has passed) */
 bool fj__green_again(fj__waiting *w);
+/** The description is known to be blocking: ask for its time-out alone. */
+void fj__green_ask_timeout(fj__waiting *w);
 /** Suspend until @p fd is ready.  @return the runtime's answer */
 int fj__green_wait(int fd, short events, int64_t by);
-/** Whether the user made it non-blocking. */
-bool fj__green_nonblocking(int fd);
 /** Whether @p fd is ready for @p events (or broken, or no descriptor) this moment. */
 bool fj__green_ready(int fd, short events);
 /** Before each call that may answer at once: let others run now and then.  @return false: errno is the answer, for the task
@@ -93,8 +90,25 @@ bool fj__green_ready(int fd, short events);
 bool fj__green_breath(void);
 /** A call has succeeded: put errno back, and count it for fj__green_breath().  @return @p answer */
 ssize_t fj__green_done(ssize_t answer, int saved_errno);
-/** Run on the pool.  @return false: it has not run, errno says why */
+/** Run on the pool, what takes its time but needs nobody.  @return false: it has not run, errno says why */
 bool fj__green_offload(void (*fn)(void *arg), void *arg);
+/** The same of what waits for what others do, who may need the pool to do it. */
+bool fj__green_offload_long(void (*fn)(void *arg), void *arg);
+
+/* ---- flags.c ---- */
+
+/** O_NONBLOCK on the description for a moment, unless it is there already.  Takes the lock of the flags.
+ *  @return the flags to put back with fj__green_block(); negative: nothing is to be put back, and the lock is not held */
+int fj__green_unblock(int fd);
+/** The end of the moment, if @p flags are not negative.  Keeps errno. */
+void fj__green_block(int fd, int flags);
+/** Whether the user made it non-blocking. */
+bool fj__green_nonblocking(int fd);
+/** F_GETFL and F_SETFL, which see nothing of such a moment and are not undone at its end. */
+int fj__green_get_flags(int (*call)(int fd, int what, ...), int fd);
+int fj__green_set_flags(int (*call)(int fd, int what, ...), int fd, void *flags);
+/** Whether the user wants more than a byte at a time from this socket (SO_RCVLOWAT). */
+bool fj__green_low_water(int fd);
 
 /* ---- span.c: bytes in several pieces, of which some are done ---- */
 
@@ -114,7 +128,7 @@ size_t fj__span_left(const fj__span *s);
 
 /* ---- the green halves that several hooks share; each answers as libc does ---- */
 
-ssize_t fj__green_receive(int fd, struct msghdr *m, int flags, int64_t by);
+ssize_t fj__green_receive(int fd, struct msghdr *m, int flags);
 ssize_t fj__green_transmit(int fd, const struct msghdr *m, int flags);
 ssize_t fj__green_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len);
 ssize_t fj__green_readv(int fd, const struct iovec *iov, int n);

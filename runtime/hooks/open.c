@@ -39,7 +39,7 @@ static bool opened_there(int at, const char *path, int flags, mode_t mode, int *
 
     if (!fj__green(FJ_PATCH_PROCESS) || !waits_to_open(at, path, flags))
         return false;
-    *ret_answer = fj__green_offload(open_there, &j) ? j.answer : -1;
+    *ret_answer = fj__green_offload_long(open_there, &j) ? j.answer : -1;
     return true;
 }
 
@@ -77,6 +77,21 @@ FJ__HOOK int openat64(int at, const char *path, int flags, ...)
 
     FJ__MODE(mode, flags);
     return opened_there(at, path, flags, mode, &fd) ? fd : REAL(openat64)(at, path, flags, mode);
+}
+
+FJ__HOOK int creat(const char *path, mode_t mode)
+{
+    int fd = -1;
+
+    return opened_there(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode, &fd) ? fd : REAL(creat)(path, mode);
+}
+
+FJ__HOOK int creat64(const char *path, mode_t mode)
+{
+    int fd = -1;
+
+    return opened_there(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode, &fd) ? fd
+                                                                                 : REAL(creat64)(path, mode);
 }
 
 /* The fortified, which end the program if a mode is missing: they see to that themselves. */

@@ -36,7 +36,6 @@ int fj__green_poll(struct pollfd *fds, nfds_t n, int64_t by)
         return fj__green_rt()->sleep_until(by);
     if (n == 1 && fds->fd >= 0 && fds->events != 0 && (fds->events & ~(POLLIN | POLLOUT)) == 0)
         return poll_one(fds, by);
-    fj__green_waits();
     r = fj__green_rt()->wait_fds(fds, n, by);
     /* One was closed; poll(2) itself says which. */
     if (r < 0 && errno == EBADF) {
@@ -82,7 +81,7 @@ int fj__green_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *t, cons
     if (fj__green_other_mask(mask)) {
         job j = { .fds = fds, .n = n, .t = t, .mask = mask };
 
-        return fj__green_offload(ppoll_there, &j) ? j.answer : -1;
+        return fj__green_offload_long(ppoll_there, &j) ? j.answer : -1;
     }
     return fj__green_poll(fds, n, fj__green_in(t));
 }

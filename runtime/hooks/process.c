@@ -17,19 +17,24 @@ static int open_child(pid_t pid)
 }
 
 /* Suspend until the child has ended.  @return 1; 0: it cannot be watched; -1: errno is the answer */
+static int until_ready(int fd)
+{
+    int r = fj__green_wait(fd, POLLIN, FJ__NEVER);
+
+    return r > 0 ? 1 : errno == ECANCELED || errno == ETIMEDOUT || errno == EDEADLK ? -1 : 0;
+}
+
 static int until_it_ends(pid_t pid)
 {
     int fd = open_child(pid), r = 0, error = 0;
 
     if (fd < 0)
         return 0;
-    r = fj__green_wait(fd, POLLIN, FJ__NEVER);
+    r = until_ready(fd);
     error = errno;
     REAL(close)(fd);
     errno = error;
-    if (r < 0 && error != ECANCELED)
-        return 0;
-    return r < 0 ? -1 : 1;
+    return r;
 }
 
 typedef struct {
@@ -62,7 +67,7 @@ static pid_t green_wait4(pid_t pid, int *status, int options, struct rusage *usa
         r = watched > 0 ? REAL(wait4)(pid, status, options | WNOHANG, usage) : 0;
     }
     if (r == 0)
-        r = fj__green_offload(wait_there, &job) ? job.answer : -1;
+        r = fj__green_offload_long(wait_there, &job) ? job.answer : -1;
     return (pid_t)fj__green_done(r, saved);
 }
 
@@ -106,23 +111,45 @@ static void waitid_there(void *arg)
     j->answer = REAL(waitid)(j->type, j->id, j->info, j->options);
 }
 
+/* Suspend until it is worth asking again.  @return as until_it_ends() */
+static int until_one_ends(const waitid_job *j)
+{
+    if ((j->options & (WSTOPPED | WCONTINUED)) != 0)
+        return 0;
+    if (j->type == P_PIDFD)
+        return until_ready((int)j->id);
+    return j->type == P_PID ? until_it_ends((pid_t)j->id) : 0;
+}
+
+static int green_waitid(waitid_job *j)
+{
+    int saved = errno, watched = 1;
+    siginfo_t now = { 0 };
+
+    for (;;) {
+        if (REAL(waitid)(j->type, j->id, &now, j->options | WNOHANG) != 0)
+            return -1;
+        if (now.si_pid != 0)
+            break;
+        watched = until_one_ends(j);
+        if (watched > 0)
+            continue;
+        if (watched < 0 || !fj__green_offload_long(waitid_there, j))
+            return -1;
+        return (int)fj__green_done(j->answer, saved);
+    }
+    if (j->info != NULL)
+        *j->info = now;
+    return (int)fj__green_done(0, saved);
+}
+
 FJ__HOOK int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
     waitid_job job = { .type = type, .id = id, .info = info, .options = options };
-    siginfo_t now = { 0 };
-    int saved = errno;
 
     if (!fj__green(FJ_PATCH_PROCESS) || (options & WNOHANG) != 0)
         return REAL(waitid)(type, id, info, options);
     if (!fj__green_breath())
         return -1;
-    if (REAL(waitid)(type, id, &now, options | WNOHANG) != 0)
-        return -1;
-    if (now.si_pid == 0) {
-        if (!fj__green_offload(waitid_there, &job))
-            return -1;
-    } else if (info != NULL) {
-        *info = now;
-    }
-    return (int)fj__green_done(job.answer, saved);
+    return green_waitid(&job);
 }

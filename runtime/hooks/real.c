@@ -91,23 +91,25 @@ FJ__REAL_CALLS(X)
 #undef X
 
 /* libc itself takes the third argument of fcntl as a pointer, whatever the command. */
-#define X(name)                                            \
-    static int first_##name(int fd, int what, ...)         \
-    {                                                      \
-        void *found = fj__real_find(#name);                \
-        va_list more;                                      \
-        void *arg = NULL;                                  \
-                                                           \
-        va_start(more, what);                              \
-        arg = va_arg(more, void *);                        \
-        va_end(more);                                      \
-        if (found == NULL)                                 \
-            return (int)syscall(SYS_fcntl, fd, what, arg); \
-        KEEP(name, found);                                 \
-        return REAL(name)(fd, what, arg);                  \
+/* So does ioctl. */
+#define X(name, number, what_type)                       \
+    static int first_##name(int fd, what_type what, ...) \
+    {                                                    \
+        void *found = fj__real_find(#name);              \
+        va_list more;                                    \
+        void *arg = NULL;                                \
+                                                         \
+        va_start(more, what);                            \
+        arg = va_arg(more, void *);                      \
+        va_end(more);                                    \
+        if (found == NULL)                               \
+            return (int)syscall(number, fd, what, arg);  \
+        KEEP(name, found);                               \
+        return REAL(name)(fd, what, arg);                \
     }
-X(fcntl)
-X(fcntl64)
+X(fcntl, SYS_fcntl, int)
+X(fcntl64, SYS_fcntl, int)
+X(ioctl, SYS_ioctl, unsigned long)
 #undef X
 
 #define X(name)                                                           \

@@ -52,7 +52,16 @@
     X(int, dup2, (int from, int to), (from, to), fj__no_call())                                               \
     X(int, dup3, (int from, int to, int flags), (from, to, flags), fj__no_call())                             \
     X(int, close_range, (unsigned first, unsigned last, int flags), (first, last, flags), fj__no_call())      \
-    X(void, closefrom, (int first), (first), fj__no_call())
+    X(void, closefrom, (int first), (first), fj__no_call())                                                   \
+    X(int, fclose, (FILE * f), (f), (int)fj__no_call())                                                       \
+    X(FILE *, freopen, (const char *path, const char *mode, FILE *f), (path, mode, f), fj__no_pointer())      \
+    X(FILE *, freopen64, (const char *path, const char *mode, FILE *f), (path, mode, f), fj__no_pointer())    \
+    X(ssize_t, sendfile, (int to, int from, off_t *at, size_t n), (to, from, at, n),                          \
+      syscall(SYS_sendfile, to, from, at, n))                                                                 \
+    X(ssize_t, sendfile64, (int to, int from, off64_t *at, size_t n), (to, from, at, n),                      \
+      syscall(SYS_sendfile, to, from, at, n))                                                                 \
+    X(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t n),                         \
+      (fd, level, name, value, n), syscall(SYS_setsockopt, fd, level, name, value, n))
 
 #define FJ__REAL_WAITS(X)                                                                                     \
     X(int, poll, (struct pollfd * fds, nfds_t n, int ms), (fds, n, ms), fj__no_call())                        \
@@ -73,7 +82,9 @@
     X(int, nanosleep, (const struct timespec *t, struct timespec *left), (t, left),                           \
       syscall(SYS_nanosleep, t, left))                                                                        \
     X(int, clock_nanosleep, (clockid_t clock, int flags, const struct timespec *t, struct timespec *left),    \
-      (clock, flags, t, left), ENOSYS)
+      (clock, flags, t, left), ENOSYS)                                                                        \
+    X(int, thrd_sleep, (const struct timespec *t, struct timespec *left), (t, left),                          \
+      syscall(SYS_nanosleep, t, left))
 
 #define FJ__REAL_NAMES(X)                                                                                  \
     X(int, getaddrinfo,                                                                                    \
@@ -113,6 +124,16 @@
     X(int, lockf64, (int fd, int what, off64_t n), (fd, what, n), fj__no_call())                               \
     X(int, fsync, (int fd), (fd), fj__no_call())                                                               \
     X(int, fdatasync, (int fd), (fd), fj__no_call())                                                           \
+    X(int, syncfs, (int fd), (fd), fj__no_call())                                                              \
+    X(int, sync_file_range, (int fd, off64_t from, off64_t to, unsigned flags), (fd, from, to, flags),         \
+      fj__no_call())                                                                                           \
+    X(int, msync, (void *memory, size_t n, int flags), (memory, n, flags), fj__no_call())                      \
+    X(void, sync, (void), (), fj__no_call())                                                                   \
+    X(int, tcdrain, (int fd), (fd), fj__no_call())                                                             \
+    X(int, creat, (const char *path, mode_t mode), (path, mode),                                               \
+      syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode))                                 \
+    X(int, creat64, (const char *path, mode_t mode), (path, mode),                                             \
+      syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode))                                 \
     X(int, __open_2, (const char *path, int flags), (path, flags), syscall(SYS_openat, AT_FDCWD, path, flags)) \
     X(int, __open64_2, (const char *path, int flags), (path, flags),                                           \
       syscall(SYS_openat, AT_FDCWD, path, flags))                                                              \
@@ -194,6 +215,7 @@
 #define FJ__REAL_VARIADIC(X)                                   \
     X(int, fcntl, (int fd, int what, ...))                     \
     X(int, fcntl64, (int fd, int what, ...))                   \
+    X(int, ioctl, (int fd, unsigned long what, ...))           \
     X(int, open, (const char *path, int flags, ...))           \
     X(int, open64, (const char *path, int flags, ...))         \
     X(int, openat, (int at, const char *path, int flags, ...)) \

@@ -2,6 +2,7 @@
 /* select and pselect, as a poll of the descriptors in the sets. */
 #include "runtime/hooks/hooks.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,12 +103,36 @@ static int wait_for(const sets *s, int n, struct pollfd *fds, nfds_t nfds, int64
     }
 }
 
+/* Programs ask for as many as they might open, with sets of fewer: the kernel looks at what there is room for in its table.
+ * @return how many to look at */
+static int within_table(int n)
+{
+    char text[2048], *line = NULL;
+    int fd = -1, size = n;
+    ssize_t got = 0;
+
+    if (n <= FD_SETSIZE)
+        return n;
+    fd = REAL(open)("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return n;
+    got = REAL(read)(fd, text, sizeof text - 1);
+    REAL(close)(fd);
+    text[got > 0 ? got : 0] = '\0';
+    line = strstr(text, "FDSize:");
+    if (line != NULL)
+        size = (int)strtol(line + 7, NULL, 10);
+    return size > 0 && size < n ? size : n;
+}
+
 static int green_select(const sets *s, int n, int64_t by)
 {
     struct pollfd few[FEW], *fds = few;
-    nfds_t nfds = count(s, n), at = 0;
+    nfds_t nfds = 0, at = 0;
     int r = -1;
 
+    n = within_table(n);
+    nfds = count(s, n);
     if (nfds > FEW)
         fds = calloc(nfds, sizeof *fds);
     if (fds == NULL)
@@ -147,9 +172,12 @@ FJ__HOOK int select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *t)
 
     if (!fj__green(FJ_PATCH_SELECT) || n < 0 || (t != NULL && t->tv_usec < 0))
         return REAL(select)(n, r, w, e, t);
-    if (t != NULL) /* more than a second of microseconds is allowed here */
-        ts = (struct timespec){ .tv_sec = t->tv_sec + t->tv_usec / 1000000,
-                                .tv_nsec = t->tv_usec % 1000000 * 1000 };
+    if (t != NULL) { /* more than a second of microseconds is allowed here */
+        time_t whole = t->tv_usec / 1000000;
+
+        ts.tv_sec = t->tv_sec > INT64_MAX - whole ? INT64_MAX : t->tv_sec + whole;
+        ts.tv_nsec = t->tv_usec % 1000000 * 1000;
+    }
     if (t != NULL && !fj__green_waits_for(&ts))
         return REAL(select)(n, r, w, e, t);
     by = fj__green_in(t == NULL ? NULL : &ts);
@@ -180,7 +208,7 @@ FJ__HOOK int pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timesp
     if (fj__green_other_mask(mask)) {
         job j = { .sets = { r, w, e }, .n = n, .t = t, .mask = mask };
 
-        return fj__green_offload(pselect_there, &j) ? j.answer : -1;
+        return fj__green_offload_long(pselect_there, &j) ? j.answer : -1;
     }
     return green_select(&(sets){ r, w, e }, n, fj__green_in(t));
 }

@@ -107,10 +107,18 @@ FJ__HOOK int clock_nanosleep(clockid_t clock, int flags, const struct timespec *
     if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME && clock != CLOCK_TAI) {
         job j = { .clock = clock, .flags = flags, .t = t, .left = left };
 
-        error = fj__green_offload(sleep_there, &j) ? j.answer : errno;
+        error = fj__green_offload_long(sleep_there, &j) ? j.answer : errno;
     } else if (((flags & TIMER_ABSTIME) != 0 ? sleep_to(clock, t) : sleep_for(t, left)) != 0) {
         error = errno;
     }
     errno = saved;
     return error;
+}
+
+/* -1 is for an interruption alone. */
+FJ__HOOK int thrd_sleep(const struct timespec *t, struct timespec *left)
+{
+    if (!fj__green(FJ_PATCH_TIME) || !is_time(t))
+        return REAL(thrd_sleep)(t, left);
+    return sleep_for(t, left) == 0 ? 0 : -2;
 }

@@ -10,9 +10,6 @@ FJ__THREAD pid_t fj__green_tid;
 
 static unsigned groups;
 static const fj__green_runtime *runtime;
-/* The process in which tasks wait; 0: none have yet.  A child has copies of them that wait for nothing, and between vfork
- * and exec it even has those of its parent. */
-static pid_t process;
 static pthread_mutex_t flags_lock = PTHREAD_MUTEX_INITIALIZER;
 static fj__green_hooks_table table;
 
@@ -26,23 +23,12 @@ bool fj__green_live(unsigned group)
     return (__atomic_load_n(&groups, __ATOMIC_RELAXED) & group) != 0 && fj__green_rt() != NULL;
 }
 
-void fj__green_waits(void)
-{
-    if (__atomic_load_n(&process, __ATOMIC_RELAXED) == 0)
-        __atomic_store_n(&process, getpid(), __ATOMIC_RELAXED);
-}
-
-bool fj__green_watching(void)
-{
-    pid_t where = __atomic_load_n(&process, __ATOMIC_RELAXED);
-
-    return where != 0 && fj__green_rt() != NULL && where == getpid();
-}
-
 void fj__green_closing(int fd)
 {
-    if (fd >= 0)
-        fj__green_rt()->closing(fd);
+    const fj__green_runtime *rt = fj__green_rt();
+
+    if (rt != NULL && fd >= 0)
+        rt->closing((unsigned)fd, (unsigned)fd);
 }
 
 void fj__green_lock_flags(void)
@@ -62,7 +48,6 @@ static void in_child(void)
     fj__green_on = 0;
     fj__green_tid = 0;
     fj__conditions_in_child();
-    __atomic_store_n(&process, 0, __ATOMIC_RELAXED);
 }
 
 static void take_runtime(const fj__green_runtime *half)

@@ -39,10 +39,14 @@ typedef struct {
     /** Suspend until @p by.  @return 0; -1 ECANCELED */
     int (*sleep_until)(int64_t by);
     /** Run @p fn on a thread of the pool and suspend until it has ended; errno is carried over.  A cancellation waits for
-     *  it.  @return 0; -1 when no thread could be had: then it has not run */
-    int (*offload)(void (*fn)(void *arg), void *arg);
-    /** The descriptor is about to be closed, or replaced: who waits for it gets EBADF.  @thread any */
-    void (*closing)(int fd);
+     *  it.  @param long_wait it waits for what others do, perhaps for ever: its thread is one more than the pool may have,
+     *  for they may need the pool.  @return 0; -1 when no thread could be had: then it has not run */
+    int (*offload)(void (*fn)(void *arg), void *arg, bool long_wait);
+    /** The descriptors from @p first to @p last are about to be closed, or replaced: who waits for one gets EBADF.
+     *  @thread any */
+    void (*closing)(unsigned first, unsigned last);
+    /** Whether anybody might wait for one of them; cheap.  @thread any */
+    bool (*watched)(unsigned first, unsigned last);
     /** Let others run that are ready: called now and then by hooks that never had to wait, before the next call, which is
      *  not made if this one is cut short as any wait may be.  @return 0, errno as it was; -1 ECANCELED, ETIMEDOUT */
     int (*breathe)(void);

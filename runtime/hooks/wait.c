@@ -2,8 +2,6 @@
 /* How a hook waits: deadlines, what the description says of itself, and the fairness of those that never wait. */
 #include "runtime/hooks/hooks.h"
 
-#include <fcntl.h>
-
 #define SECOND INT64_C(1000000000)
 /* Successes without a wait before others get a turn: often enough to be fair to them, seldom enough to cost nothing. */
 #define BREATH 32
@@ -38,16 +36,6 @@ int64_t fj__green_in_ms(int ms)
     return ms < 0 ? FJ__NEVER : fj__green_now() + ms * (SECOND / 1000);
 }
 
-bool fj__green_nonblocking(int fd)
-{
-    int flags = 0;
-
-    fj__green_lock_flags();
-    flags = REAL(fcntl)(fd, F_GETFL);
-    fj__green_unlock_flags();
-    return flags >= 0 && (flags & O_NONBLOCK) != 0;
-}
-
 /* The time-out that a socket's user set on it. */
 static int64_t timeout_of(int fd, short events)
 {
@@ -65,8 +53,15 @@ static int64_t timeout_of(int fd, short events)
 int fj__green_wait(int fd, short events, int64_t by)
 {
     run = 0;
-    fj__green_waits();
     return fj__green_rt()->wait_fd(fd, events, by);
+}
+
+void fj__green_ask_timeout(fj__waiting *w)
+{
+    int64_t own = timeout_of(w->fd, w->events);
+
+    w->asked = true;
+    w->by = own < w->by ? own : w->by;
 }
 
 bool fj__green_again(fj__waiting *w)
@@ -76,15 +71,11 @@ bool fj__green_again(fj__waiting *w)
     if (errno != EAGAIN && errno != EWOULDBLOCK)
         return false;
     if (!w->asked) {
-        int64_t own = 0;
-
-        w->asked = true;
         if (fj__green_nonblocking(w->fd)) {
             errno = EAGAIN;
             return false;
         }
-        own = timeout_of(w->fd, w->events);
-        w->by = own < w->by ? own : w->by;
+        fj__green_ask_timeout(w);
     }
     ready = fj__green_wait(w->fd, w->events, w->by);
     if (ready == 0)
@@ -116,8 +107,18 @@ bool fj__green_breath(void)
     return fj__green_rt()->breathe() == 0;
 }
 
-bool fj__green_offload(void (*fn)(void *arg), void *arg)
+static bool offload(void (*fn)(void *arg), void *arg, bool long_wait)
 {
     run = 0;
-    return fj__green_rt()->offload(fn, arg) == 0;
+    return fj__green_rt()->offload(fn, arg, long_wait) == 0;
+}
+
+bool fj__green_offload(void (*fn)(void *arg), void *arg)
+{
+    return offload(fn, arg, false);
+}
+
+bool fj__green_offload_long(void (*fn)(void *arg), void *arg)
+{
+    return offload(fn, arg, true);
 }

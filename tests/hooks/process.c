@@ -50,7 +50,8 @@ START_TEST(a_child_that_is_named_is_watched_for_its_end)
     toy_when_suspended(1, rig_write_a, &rig_ends[1]);
     ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED), 0);
     ck_assert_int_eq(info.si_status, 3);
-    ck_assert_uint_eq(toy_asked().offloads, 1);
+    ck_assert_uint_eq(toy_asked().waits, 3);
+    ck_assert_uint_eq(toy_asked().offloads, 0);
     rig_fails(waitpid(pid, &status, 0), ECHILD);
 }
 END_TEST

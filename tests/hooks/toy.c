@@ -21,6 +21,7 @@ static bool cancelled, closed;
 static int waited_for[MOST]; /* the descriptors of the wait that is going on */
 static nfds_t waited_n;
 static int no_threads;
+static pid_t process;
 
 static int64_t now(void)
 {
@@ -133,7 +134,7 @@ static void *run_job(void *arg)
     return NULL;
 }
 
-static int toy_offload(void (*fn)(void *arg), void *arg)
+static int toy_offload(void (*fn)(void *arg), void *arg, bool long_wait)
 {
     job j = { .fn = fn, .arg = arg };
     pthread_t thread;
@@ -142,22 +143,43 @@ static int toy_offload(void (*fn)(void *arg), void *arg)
         errno = no_threads;
         return -1;
     }
+    asked.long_waits += long_wait;
     leave(&asked.offloads, 0, NULL, 0);
     ck_assert_int_eq(pthread_create(&thread, NULL, run_job, &j), 0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     return come_back(0, j.error);
 }
 
-static void toy_closing(int fd)
+/* Whether the wait that is going on is for one of them.  With the lock held. */
+static bool waits_for(unsigned first, unsigned last)
+{
+    for (nfds_t i = 0; i < waited_n; i++)
+        if (waited_for[i] >= 0 && (unsigned)waited_for[i] >= first && (unsigned)waited_for[i] <= last)
+            return true;
+    return false;
+}
+
+static bool toy_watched(unsigned first, unsigned last)
+{
+    bool yes = false;
+
+    pthread_mutex_lock(&lock);
+    yes = waits_for(first, last);
+    pthread_mutex_unlock(&lock);
+    return yes;
+}
+
+static void toy_closing(unsigned first, unsigned last)
 {
     uint64_t one = 1;
 
+    if (getpid() != process)
+        return;
     pthread_mutex_lock(&lock);
-    for (nfds_t i = 0; i < waited_n && !closed; i++)
-        if (waited_for[i] == fd) {
-            closed = true;
-            ck_assert_int_eq(hooks->native.write(knock, &one, sizeof one), sizeof one);
-        }
+    if (!closed && waits_for(first, last)) {
+        closed = true;
+        ck_assert_int_eq(hooks->native.write(knock, &one, sizeof one), sizeof one);
+    }
     pthread_mutex_unlock(&lock);
 }
 
@@ -178,6 +200,7 @@ static const fj__green_runtime runtime = {
     .sleep_until = toy_sleep_until,
     .offload = toy_offload,
     .closing = toy_closing,
+    .watched = toy_watched,
     .breathe = toy_breathe,
 };
 
@@ -186,6 +209,7 @@ void toy_begin(unsigned groups)
     hooks = fj__green_hooks();
     knock = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ck_assert_int_ge(knock, 0);
+    process = getpid();
     hooks->connect(&runtime);
     hooks->patch(groups);
     toy_green(true);

@@ -300,7 +300,7 @@ START_TEST(closing_wakes_all_who_wait_and_the_number_may_be_anothers)
 
     rt_settle();
     int kept = dup(ends[0]); /* the pipe lives on, and epoll with it */
-    rt->closing(ends[0]);
+    rt->closing((unsigned)ends[0], (unsigned)ends[0]);
     int fresh = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ck_assert_int_eq(dup2(fresh, ends[0]), ends[0]);
     struct want c = a;
@@ -324,7 +324,7 @@ END_TEST
 
 static void *closes(void *user)
 {
-    rt->closing(*(int *)user);
+    rt->closing(*(unsigned *)user, *(unsigned *)user);
     return NULL;
 }
 
@@ -466,7 +466,7 @@ START_TEST(poll_calls_a_descriptor_that_is_being_closed_invalid)
     fj_task *task = green(polls, &p);
 
     rt_settle();
-    rt->closing(ends[1]);
+    rt->closing((unsigned)ends[1], (unsigned)ends[1]);
     rt_code(rt_join(task), OK);
     ck_assert_int_eq(p.got, 1);
     ck_assert_int_eq(p.fds[0].revents, 0);
@@ -545,7 +545,7 @@ RT_TASK(offloads)
     struct job *job = user;
 
     errno = 0;
-    ck_assert_int_eq(rt->offload(blocks, job), 0);
+    ck_assert_int_eq(rt->offload(blocks, job, false), 0);
     ck_assert_int_eq(errno, ENOLINK);
     ck_assert(job->done);
     return FJ_OK;
@@ -579,7 +579,7 @@ RT_TASK(offloads_in_an_atomic_section)
     struct job *job = user;
 
     fj_atomic_begin();
-    ck_assert_int_eq(rt->offload(blocks, job), 0);
+    ck_assert_int_eq(rt->offload(blocks, job, false), 0);
     ck_assert_int_eq(came_to(rt->wait_fd(ends[0], POLLIN, INT64_MAX)), -EDEADLK);
     fj_atomic_end();
     return FJ_OK;
@@ -914,7 +914,7 @@ START_TEST(a_forked_child_knows_nothing_of_who_waits_in_the_parent)
     rt_settle();
     pid_t pid = fork();
     if (pid == 0) {
-        rt->closing(ends[0]);
+        rt->closing((unsigned)ends[0], (unsigned)ends[0]);
         _exit(fj__parking_any(&object) || rt->unpark(&object, 1) != 0);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);

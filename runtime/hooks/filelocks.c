@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Locks of files, and fsync: tried at once where that can be, else on a thread of the pool. */
+/* Locks of files: tried at once, and waited for on a thread. */
 #include "runtime/hooks/hooks.h"
 
 #include <fcntl.h>
@@ -20,9 +20,10 @@ static bool is_taken(void)
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EACCES;
 }
 
-static int there(void (*fn)(void *arg), job *j)
+/* For a lock one waits until another gives it up. */
+static int lock_there(void (*fn)(void *arg), job *j)
 {
-    return fj__green_offload(fn, j) ? j->answer : -1;
+    return fj__green_offload_long(fn, j) ? j->answer : -1;
 }
 
 /* ---- fcntl ---- */
@@ -43,13 +44,23 @@ static int green_lock(int (*call)(int, int, ...), int fd, int what, void *arg)
         return -1;
     r = call(fd, what == F_OFD_SETLKW ? F_OFD_SETLK : F_SETLK, arg);
     if (r < 0 && is_taken())
-        r = there(fcntl_there, &j);
+        r = lock_there(fcntl_there, &j);
     return (int)fj__green_done(r, saved);
 }
 
-static bool waits(int what)
+static inline int any_fcntl(int (*call)(int, int, ...), int fd, int what, void *arg)
 {
-    return what == F_SETLKW || what == F_OFD_SETLKW;
+    switch (what) {
+    case F_SETLKW:
+    case F_OFD_SETLKW:
+        return fj__green(FJ_PATCH_PROCESS) ? green_lock(call, fd, what, arg) : call(fd, what, arg);
+    case F_GETFL:
+        return fj__green_get_flags(call, fd);
+    case F_SETFL:
+        return fj__green_set_flags(call, fd, arg);
+    default:
+        return call(fd, what, arg);
+    }
 }
 
 FJ__HOOK int fcntl(int fd, int what, ...)
@@ -60,9 +71,7 @@ FJ__HOOK int fcntl(int fd, int what, ...)
     va_start(more, what);
     arg = va_arg(more, void *);
     va_end(more);
-    if (!fj__green(FJ_PATCH_PROCESS) || !waits(what))
-        return REAL(fcntl)(fd, what, arg);
-    return green_lock(REAL(fcntl), fd, what, arg);
+    return any_fcntl(REAL(fcntl), fd, what, arg);
 }
 
 FJ__HOOK int fcntl64(int fd, int what, ...)
@@ -73,9 +82,7 @@ FJ__HOOK int fcntl64(int fd, int what, ...)
     va_start(more, what);
     arg = va_arg(more, void *);
     va_end(more);
-    if (!fj__green(FJ_PATCH_PROCESS) || !waits(what))
-        return REAL(fcntl64)(fd, what, arg);
-    return green_lock(REAL(fcntl64), fd, what, arg);
+    return any_fcntl(REAL(fcntl64), fd, what, arg);
 }
 
 /* ---- lockf ---- */
@@ -96,7 +103,7 @@ static int green_lockf(int fd, off64_t n)
         return -1;
     r = REAL(lockf64)(fd, F_TLOCK, n);
     if (r < 0 && is_taken())
-        r = there(lockf_there, &j);
+        r = lock_there(lockf_there, &j);
     return (int)fj__green_done(r, saved);
 }
 
@@ -130,36 +137,6 @@ FJ__HOOK int flock(int fd, int what)
         return -1;
     r = REAL(flock)(fd, what | LOCK_NB);
     if (r < 0 && is_taken())
-        r = there(flock_there, &j);
+        r = lock_there(flock_there, &j);
     return (int)fj__green_done(r, saved);
-}
-
-/* ---- fsync ---- */
-
-static void fsync_there(void *arg)
-{
-    job *j = arg;
-
-    j->answer = REAL(fsync)(j->fd);
-}
-
-static void fdatasync_there(void *arg)
-{
-    job *j = arg;
-
-    j->answer = REAL(fdatasync)(j->fd);
-}
-
-FJ__HOOK int fsync(int fd)
-{
-    job j = { .fd = fd };
-
-    return fj__green(FJ_PATCH_PROCESS) ? there(fsync_there, &j) : REAL(fsync)(fd);
-}
-
-FJ__HOOK int fdatasync(int fd)
-{
-    job j = { .fd = fd };
-
-    return fj__green(FJ_PATCH_PROCESS) ? there(fdatasync_there, &j) : REAL(fdatasync)(fd);
 }
