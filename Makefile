@@ -85,6 +85,7 @@ GREEN_SRC := $(filter-out tests/green/rig.c,$(wildcard tests/green/*.c))
 GDB_SRC   := $(wildcard tests/gdb/*.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
+LOAD_SRC  := $(wildcard tests/load/*.c)
 PLUGIN_SRC := $(wildcard examples/plugins/executor_*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
 CONF      := $(wildcard conf/*.conf) docs/executors.md
@@ -103,9 +104,10 @@ PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p)))
 GREENS    := $(patsubst tests/%.c,$(BUILD)/%,$(GREEN_SRC))
 GDB       := $(patsubst tests/%.c,$(BUILD)/%,$(GDB_SRC))
 MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
+LOAD      := $(BUILD)/load/mixed
 PLUGINS   := $(patsubst examples/plugins/executor_%.c,$(BUILD)/plugins/%.so,$(PLUGIN_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -215,7 +217,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx
 # functions would be in front of the hooks: there the hooks are in the program itself.
 HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test bridged_locks_test green_server_test flavours_test) \
 	$(addprefix $(BUILD)/bench/,hooks fjord parked) $(EXAMPLES) $(PEERS)
-HOOKED_PROGRAMS += $(GREENS) $(BUILD)/tests/original_hooked_test
+HOOKED_PROGRAMS += $(GREENS) $(LOAD) $(BUILD)/tests/original_hooked_test
 ifeq ($(SAN),)
 $(HOOKED_PROGRAMS): $(GREEN) | $(GREEN_LINKS)
 $(HOOKED_PROGRAMS): private LDFLAGS += -Wl,--no-as-needed $(GREEN) -Wl,--as-needed -Wl,-rpath,'$$ORIGIN/../lib'
@@ -266,6 +268,11 @@ $(BUILD)/interop/$(basename $(notdir $(1))): $(call objects,$(1) tests/support/l
 endef
 $(foreach p,$(PEER_SRC),$(eval $(call peer_rule,$(p))))
 
+$(LOAD): $(call objects,$(LOAD_SRC)) $(STATIC)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
+
 $(GDB): $(BUILD)/gdb/%: $(BUILD)/obj/tests/gdb/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -311,7 +318,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(GDB) $(MODULES) $(PLUGINS) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(LOAD) $(GDB) $(MODULES) $(PLUGINS) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address
