@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A user's program, compiled against what was installed: one method reads from a pipe what another writes, in one thread.  Prints
- * "green" when they met, and "emulated" where no hook is in the process, so that the first would stop the second. */
+ * "green" when they met, and "emulated" where no hook is in the process, so that the first would stop the second.  An argument names
+ * another executor than green. */
 #include <fjord/fjord.h>
 
 #include <stdio.h>
 #include <unistd.h>
 
+static const char *executor = "green";
 static int ends[2];
 
 static fj_code reads(fj_request *req, json_t *args, json_t **ret, fj_error **err)
@@ -40,7 +42,7 @@ static fj_code meet(fj_transport *transport, json_t **ret, fj_error **err)
     fj_client *client = NULL;
     fj_loop *loop = NULL;
 
-    opts.executor = "green";
+    opts.executor = executor;
     fj_code code = fj_server_new(transport, &here, &opts, &server, err);
     if (code == FJ_OK)
         code = fj_server_add(server, &endpoint, NULL, err);
@@ -63,11 +65,13 @@ static fj_code meet(fj_transport *transport, json_t **ret, fj_error **err)
     return code;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     fj_transport *transport = NULL;
     fj_error *err = NULL;
     json_t *ret = NULL;
+    if (argc > 1)
+        executor = argv[1];
     fj_code code = pipe(ends) == 0 ? fj_transport_open(NULL, "fake://", &transport, &err) : FJ_SYSTEM;
 
     if (code == FJ_OK)
