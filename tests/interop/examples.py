@@ -63,6 +63,11 @@ def examples(suite):
         with suite.case("examples: tasks of one loop call at once"):
             done = run("loop_client", path, "tea", "milk", "sugar")
             same(sorted(done.stdout.split("\n")), ["", "milk 4", "sugar 5", "tea 3"])
+    with suite.case("examples: old code and coroutines wait for each other under bridged"):
+        path = configuration("house", f"{broker}[fjord]\nexecutor = bridged\nstrict = true\n")
+        with running("bridged_server", path):
+            peer.call("house", "measure", {}).expect(17)
+            peer.call("house", "advise", {}).expect("rain")
     with suite.case("examples: ordinary C that blocks, on one thread under green"):
         with running("green_server", configuration("host", broker)):
             peer.call("host", "resolve", {"name": "127.0.0.1"}).expect("127.0.0.1")
