@@ -11,6 +11,9 @@
  *
  * There is one slot, taken by a request from the moment it is acknowledged until it is answered, deferred or not, or by a job.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* waits by the monotonic clock */
+#endif
 #include <fjord/executor.h>
 #include <fjord/log.h>
 
