@@ -3,6 +3,7 @@
 #include <fjord/fjord.h>
 
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,95 @@ START_TEST(what_strict_refused_leaves_nothing_behind_and_may_be_tried_again)
 }
 END_TEST
 
+/* ---- the user's wrapper (oslo.messaging's executor_callback) ---------------------------------------- */
+
+static fj_code where(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)err;
+    *ret = json_pack("{s:b, s:b}", "task", fj_task_current() != NULL, "green", fj_green_here());
+    return FJ_OK;
+}
+
+static const fj_method where_plain[] = { FJ_METHOD("where", FJ_PLAIN, where) };
+static const fj_method where_green[] = { FJ_METHOD("where", FJ_GREEN, where) };
+static const fj_method where_coro[] = { FJ_METHOD("where", FJ_CORO, where) };
+static const fj_endpoint wheres[] = {
+    [FJ_PLAIN] = FJ_ENDPOINT(NULL, "1.0", where_plain),
+    [FJ_GREEN] = FJ_ENDPOINT(NULL, "1.0", where_green),
+    [FJ_CORO] = FJ_ENDPOINT(NULL, "1.0", where_coro),
+};
+
+/* Runs where the method does, with its arguments, and has the last word on the result. */
+static fj_code wrap(void *user, fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    json_t *inner = NULL;
+    json_t *mine = json_pack("{s:b, s:b}", "task", fj_task_current() != NULL, "green", fj_green_here());
+    fj_code code = fj_invoke_direct(NULL, req, args, &inner, err);
+
+    *ret = json_pack("{s:s, s:s, s:o, s:O, s:o}", "user", (const char *)user, "method", fj_request_method(req),
+                     "wrapper", mine, "args", args, "method_says", inner);
+    return code;
+}
+
+static void *ask(void *ret)
+{
+    fj_target there = FJ_TARGET(.topic = "wrapped");
+    fj_client *client = NULL;
+    fj_error *e = NULL;
+    fj_code code = fj_client_new(transport, &there, NULL, &client, &e);
+
+    if (code == FJ_OK)
+        code = fj_client_call(client, "where", json_pack("{s:i}", "n", 7), NULL, ret, &e);
+    if (code != FJ_OK)
+        (void)fprintf(stderr, "%s\n", fj_error_text(e));
+    fj_error_free(e);
+    fj_client_free(client);
+    fj_server_stop(server);
+    return NULL;
+}
+
+static json_t *serve_one_call(const char *executor, fj_flavour flavour)
+{
+    static char user[] = "the user's";
+    fj_server_opts opts = FJ_SERVER_OPTS_INIT;
+    fj_target here = FJ_TARGET(.topic = "wrapped", .server = "s");
+    pthread_t caller;
+    json_t *ret = NULL;
+
+    opts.executor = executor;
+    opts.wrap = wrap;
+    opts.wrap_user = user;
+    ck_assert_int_eq(fj_transport_open(NULL, "fake://", &transport, NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_new(transport, &here, &opts, &server, NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_add(server, &wheres[flavour], NULL, NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_start(server, NULL), FJ_OK);
+    ck_assert_int_eq(pthread_create(&caller, NULL, ask, &ret), 0);
+    ck_assert_int_eq(fj_server_run(server, NULL), FJ_OK);
+    (void)pthread_join(caller, NULL);
+    ck_assert_int_eq(fj_server_wait(server, fj_in_ms(10000), NULL), FJ_OK);
+    free_all();
+    return ret;
+}
+
+START_TEST(a_server_s_wrapper_stands_around_methods_of_every_flavour_under_every_executor)
+{
+    fj_flavour flavour = (fj_flavour)(_i % 3);
+    const fj_executor_ops *x = fj_executor_builtin((size_t)_i / 3);
+    bool at_home = (x->caps & FJ_EXECUTOR_GREEN) != 0, on_loop = (x->caps & FJ_EXECUTOR_LOOP) != 0;
+    bool green_there = flavour == FJ_GREEN || (flavour == FJ_PLAIN && at_home);
+    json_t *ret = serve_one_call(x->name, flavour);
+    json_t *wanted =
+        json_pack("{s:s, s:s, s:{s:b, s:b}, s:{s:i}, s:{s:b, s:b}}", "user", "the user's", "method", "where",
+                  "wrapper", "task", on_loop || flavour != FJ_PLAIN, "green", green_there, "args", "n", 7,
+                  "method_says", "task", on_loop || flavour != FJ_PLAIN, "green", green_there);
+
+    ck_assert_ptr_nonnull(ret);
+    ck_assert(json_equal(ret, wanted));
+    json_decref(wanted);
+    json_decref(ret);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("flavours");
@@ -186,6 +276,8 @@ int main(void)
     tcase_add_loop_test(t, strict_refuses_what_is_emulated_and_says_what_to_change, 0, COUNT(cells));
     tcase_add_loop_test(t, without_strict_every_cell_serves_and_the_log_says_what_is_emulated, 0, COUNT(cells));
     tcase_add_test(t, what_strict_refused_leaves_nothing_behind_and_may_be_tried_again);
+    tcase_add_loop_test(t, a_server_s_wrapper_stands_around_methods_of_every_flavour_under_every_executor, 0,
+                        15);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
