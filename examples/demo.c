@@ -114,11 +114,11 @@ static fj_code demo(const fj_conf *conf, fj_error **err)
     fj_transport_free(transport);
     free(names);
     if (code == FJ_OK)
-        printf("\nUnder green and coroutine all methods share one thread.  Under green nanosleep() itself lets "
-               "the "
-               "others run;\n"
-               "under coroutine only an await does, and what blocks holds all of them up.\n"
-               "OS_FJORD__LOOP_DEBUG=true make demo: the log says which, and where.\n");
+        printf(
+            "\nUnder the last three all methods share one thread.  An await lets the others run; what blocks "
+            "holds them up,\n"
+            "unless it is libc's and the executor green or bridged, which have both kinds side by side.\n"
+            "OS_FJORD__LOOP_DEBUG=true make demo: the log says what blocks, and where.\n");
     return code;
 }
 
