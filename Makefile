@@ -74,6 +74,7 @@ HOOK_SRC  := $(wildcard runtime/hooks/*.c)
 TOOL_SRC  := $(wildcard tools/*.c)
 EX_MAIN   := $(wildcard examples/*_server.c examples/*_client.c examples/demo.c)
 EX_HELP   := $(filter-out $(EX_MAIN),$(wildcard examples/*.c))
+MIG_SRC   := $(wildcard examples/migration/*.c)
 BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
@@ -98,6 +99,8 @@ GREEN     := $(BUILD)/lib/libfjord-green.so.$(VERSION)
 GREEN_LINKS := $(BUILD)/lib/$(GREENNAME) $(BUILD)/lib/libfjord-green.so
 TOOL      := $(if $(TOOL_SRC),$(BUILD)/bin/fjord)
 EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
+MIGRATION := $(foreach n,0 1 2 3,$(BUILD)/bin/migration-$(n))
+MIGRATED  := $(BUILD)/bin/migration-done
 BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 TESTS     := $(foreach t,$(TEST_SRC),$(BUILD)/tests/$(basename $(notdir $(t))))
 PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p))))
@@ -108,6 +111,7 @@ LOAD      := $(BUILD)/load/mixed
 PLUGINS   := $(patsubst examples/plugins/executor_%.c,$(BUILD)/plugins/%.so,$(PLUGIN_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
 ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   += $(MIG_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -123,7 +127,7 @@ endif
 .PHONY: all demo check check-asan check-tsan check-idle check-built tests lint headers install uninstall bench fuzz clean help \
 	setup setup-build setup-lint setup-bench FORCE
 
-all: $(STATIC) $(SHARED) $(LINKS) $(GREEN_A) $(GREEN) $(GREEN_LINKS) $(TOOL) $(EXAMPLES) ## build the libraries, the command and the examples (default)
+all: $(STATIC) $(SHARED) $(LINKS) $(GREEN_A) $(GREEN) $(GREEN_LINKS) $(TOOL) $(EXAMPLES) $(MIGRATION) $(MIGRATED) ## build the libraries, the command and the examples (default)
 
 # --- Rules ---------------------------------------------------------------------------------------------------------
 # Another compiler or other flags rebuild everything; so does valgrind's header, when it comes or goes: without it the
@@ -198,6 +202,21 @@ $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(call objects,$(EX_HELP)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib:$(abspath $(BUILD)/lib)' $(filter %.o,$^) $(SHARED) $(LIBS) -o $@
 
+# One service in the states of its migration (docs/migration.md): so many of its methods are explicit, and in the end it
+# needs no hooks.
+$(BUILD)/obj/examples/migration/server-%.o: examples/migration/server.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,"$< ($* migrated)")
+	$(Q)$(CC) $(ALLCFLAGS) -DMIGRATED=$* -MMD -MP -c $< -o $@
+-include $(wildcard $(BUILD)/obj/examples/migration/server-*.d)
+MIG_HELP := $(call objects,$(filter-out %/server.c,$(MIG_SRC)))
+$(MIGRATION): $(BUILD)/bin/migration-%: $(BUILD)/obj/examples/migration/server-%.o
+$(MIGRATED): $(BUILD)/obj/examples/migration/server-3.o
+$(MIGRATION) $(MIGRATED): $(MIG_HELP) $(SHARED) $(LINKS)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib:$(abspath $(BUILD)/lib)' $(filter %.o,$^) $(SHARED) $(LIBS) -o $@
+
 $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -218,6 +237,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx
 HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test bridged_locks_test green_server_test flavours_test) \
 	$(addprefix $(BUILD)/bench/,hooks fjord parked) $(EXAMPLES) $(PEERS)
 HOOKED_PROGRAMS += $(GREENS) $(LOAD) $(BUILD)/tests/original_hooked_test
+HOOKED_PROGRAMS += $(MIGRATION)
 ifeq ($(SAN),)
 $(HOOKED_PROGRAMS): $(GREEN) | $(GREEN_LINKS)
 $(HOOKED_PROGRAMS): private LDFLAGS += -Wl,--no-as-needed $(GREEN) -Wl,--as-needed -Wl,-rpath,'$$ORIGIN/../lib'
@@ -327,6 +347,14 @@ check-tsan: ## the same under ThreadSanitizer
 check-idle: setup ## five minutes without a call over a real broker: the connections are kept (not part of check)
 	@$(MAKE) $(PARALLEL) --no-print-directory all tests
 	@BUILD='$(BUILD)' tests/interop/run idle
+
+# The conformance table with many seeds, from one of the moment on, in this build; SEEDS=N.
+SEEDS ?= 20
+conformance: all tests ## the conformance table over a real broker with SEEDS (20) seeds, in the build that SAN= chooses
+	@BUILD='$(BUILD)' FJ_SEED=$${FJ_SEED:-$$(date +%s)} FJ_SEEDS=$(SEEDS) tests/conformance/run
+conformance-page: ## run the conformance table plain and under the sanitizers, and write docs/conformance.md
+	@scripts/conformance-runs
+.PHONY: conformance conformance-page
 
 lint: setup-lint ## check layers, includes, banned functions, layout, and run the static analysers
 	@scripts/lint

@@ -25,4 +25,9 @@ void table_print(const char *transport, const outcome *cells);
 /** Append it to the file that FJ_RESULTS names, if it does: a line a cell.  @return false when it cannot */
 bool table_save(const char *transport, const outcome *cells);
 
+/* page.c */
+/** Whether the page that scripts/conformance-page wrote names these rows and executors, in this order and no others; prints
+ *  what is wrong with it.  What it says of the outcomes is the last run's. */
+bool page_is_right(const char *path);
+
 #endif

@@ -6,16 +6,18 @@ import harness
 from conformance import conformance
 from edge import edge
 from examples import examples
+from executors import executors
 from faults import faults
 from heartbeat import heartbeat, long_idle
 from matrix import matrix
+from migration import migration
 from storm import storm
 from tool import tool
 from topology import topology
 
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
-          "conformance": conformance}
+          "conformance": conformance, "executors": executors, "migration": migration}
 SLOW = {"idle": long_idle}
 
 suite = harness.Suite()
