@@ -204,7 +204,8 @@ $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(call objects,$(EX_HELP)
 
 # One service in the states of its migration (docs/migration.md): so many of its methods are explicit, and in the end it
 # needs no hooks.
-$(BUILD)/obj/examples/migration/server-%.o: examples/migration/server.c $(BUILD)/flags
+$(foreach n,0 1 2 3,$(BUILD)/obj/examples/migration/server-$(n).o): $(BUILD)/obj/examples/migration/server-%.o: \
+		examples/migration/server.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,"$< ($* migrated)")
 	$(Q)$(CC) $(ALLCFLAGS) -DMIGRATED=$* -MMD -MP -c $< -o $@

@@ -9,7 +9,7 @@
  *   FJ_TEST_URL   a broker; without it fake:// alone is tested
  *   FJ_CELLS      runs those cells alone whose name, "SCENARIO, EXECUTOR, FLAVOUR, TRANSPORT", contains it
  *   FJ_SEED       what a cell leaves open is thrown by dice: their first seed (1)
- *   FJ_SEEDS      and how many seeds (2); a failure names its own
+ *   FJ_SEEDS      and how many seeds (2; 1 where FJ_SEED is given); a failure names its own
  *   FJ_JOBS       how many cells at once (6); with 1 the only process is this one, and with CK_FORK=no in it, for gdb
  *   FJ_LOUD       print the library's log, too
  *   FJ_RESULTS    a file to which each cell's outcome is appended, for scripts/conformance-page
@@ -40,6 +40,7 @@ static const char *url = "fake://";
 static run *runs; /* that are to be done */
 static run *mine; /* of this process */
 static int n_runs, n_mine;
+static outcome *cells;
 
 static void name_of(const run *r, char *name, size_t size)
 {
@@ -94,11 +95,11 @@ static void report_all(SRunner *runner, int to)
 static void do_mine(int to)
 {
     Suite *suite = suite_create("conformance");
-    TCase *cells = tcase_create("cells");
+    TCase *some = tcase_create("cells");
 
-    tcase_set_timeout(cells, 30);
-    tcase_add_loop_test(cells, a_cell_holds, 0, n_mine);
-    suite_add_tcase(suite, cells);
+    tcase_set_timeout(some, 30);
+    tcase_add_loop_test(some, a_cell_holds, 0, n_mine);
+    suite_add_tcase(suite, some);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_SILENT);
     report_all(runner, to);
@@ -168,10 +169,10 @@ static int run_table(const char *on, int *ret_run)
 {
     unsigned jobs = setting("FJ_JOBS", 6);
     int ends[2], good = 0;
-    outcome *cells = calloc((size_t)table_rows() * table_columns(), sizeof *cells);
     report one;
 
     url = on;
+    cells = calloc((size_t)table_rows() * table_columns(), sizeof *cells);
     list_runs();
     if (cells == NULL || runs == NULL || pipe(ends) != 0)
         return 1;
