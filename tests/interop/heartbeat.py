@@ -90,7 +90,9 @@ def run(suite, beat, seconds, conf):
         pairs += [
             Pair(f"green server inside a method that parks for {long} s", "green", conf, inside_a_method(long, "doze")),
             Pair(f"green server inside a method that spins for {long} s", "green", conf,
-                 inside_a_method(long, "spin", "spun"))]
+                 inside_a_method(long, "spin", "spun")),
+            Pair(f"green server inside a method that never has to wait for {long} s", "green", conf,
+                 inside_a_method(long, "chatter", "chattered"))]
         pairs.append(Pair(f"client busy in its own code for {long} s", "threading", conf, busy(long)))
         other = Pair("stopped server", "threading", conf, stopped(4 * beat + 10))
     before = listed()

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SERVERS 16
 
@@ -141,6 +143,25 @@ static fj_code spin(fj_request *req, json_t *args, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
+/* Call after call of libc's, of which none has to wait. */
+static fj_code chatter(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    fj_deadline by = fj_in_seconds(json_number_value(json_object_get(args, "seconds")));
+    bool good = true;
+    int ends[2];
+    char c = 'x';
+
+    (void)req;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
+        return fj_fail(err, FJ_SYSTEM, "socketpair: %s", strerror(errno));
+    while (good && !fj_passed(by))
+        good = write(ends[0], &c, 1) == 1 && read(ends[1], &c, 1) == 1;
+    close(ends[0]);
+    close(ends[1]);
+    *ret = good ? json_string("chattered") : NULL;
+    return good ? FJ_OK : fj_fail(err, FJ_SYSTEM, "the socket failed");
+}
+
 /* Says that it runs, then never ends in any test's time. */
 static fj_code hang(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
@@ -193,7 +214,7 @@ static const fj_method plain_methods[] = {
     FJ_METHOD("hang", FJ_PLAIN, hang),       FJ_METHOD("odd", FJ_PLAIN, odd),
     FJ_METHOD("note", FJ_PLAIN, note),       FJ_METHOD("who", FJ_PLAIN, who),
     FJ_METHOD("_private", FJ_PLAIN, who),    FJ_METHOD("doze", FJ_PLAIN, doze),
-    FJ_METHOD("spin", FJ_PLAIN, spin),
+    FJ_METHOD("spin", FJ_PLAIN, spin),       FJ_METHOD("chatter", FJ_PLAIN, chatter),
 };
 static const fj_method ns1_methods[] = { FJ_METHOD("hello", FJ_PLAIN, hello) };
 static const fj_method ns2_methods[] = { FJ_METHOD("hello", FJ_PLAIN, hello2) };
