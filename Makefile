@@ -209,7 +209,7 @@ $(foreach n,0 1 2 3,$(BUILD)/obj/examples/migration/server-$(n).o): $(BUILD)/obj
 	@mkdir -p $(@D)
 	$(call say,CC,"$< ($* migrated)")
 	$(Q)$(CC) $(ALLCFLAGS) -DMIGRATED=$* -MMD -MP -c $< -o $@
--include $(wildcard $(BUILD)/obj/examples/migration/server-*.d)
+-include $(foreach n,0 1 2 3,$(BUILD)/obj/examples/migration/server-$(n).d)
 MIG_HELP := $(call objects,$(filter-out %/server.c,$(MIG_SRC)))
 $(MIGRATION): $(BUILD)/bin/migration-%: $(BUILD)/obj/examples/migration/server-%.o
 $(MIGRATED): $(BUILD)/obj/examples/migration/server-3.o
