@@ -8,7 +8,7 @@ from harness import BUILD, ctl, same, table, until, url
 
 VHOST = "conformance"
 # A topic's queues stay for the next server, reply queues until they expire: as oslo.messaging has it.
-MAY_STAY = re.compile(r"conformance_[0-9a-f]{32}(\.s)?|reply_[0-9a-f]{32}")
+MAY_STAY = re.compile(r"conformance_[0-9a-f]{32}(\.(s|first|second))?|reply_[0-9a-f]{32}")
 
 
 def conformance(suite):

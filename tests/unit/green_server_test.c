@@ -239,6 +239,15 @@ static fj_code calls(fj_request *req, json_t *args, json_t **ret, fj_error **err
     return fj_client_call(client, "enough", NULL, NULL, ret, err);
 }
 
+/* By mistake, of course, and others' too: the loop's own are among them. */
+static fj_code closes_all(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)ret, (void)err;
+    for (int fd = 3; fd < 256; fd++)
+        (void)close(fd);
+    return FJ_OK;
+}
+
 static atomic_uint told;
 
 static void count_reports(void *user, fj_log_level level, const char *component, const char *text)
@@ -259,10 +268,11 @@ static fj_code spins(fj_request *req, json_t *args, json_t **ret, fj_error **err
 }
 
 static const fj_method methods[] = {
-    FJ_METHOD("waits", FJ_PLAIN, waits),   FJ_METHOD("enough", FJ_GREEN, says_enough),
-    FJ_METHOD("forks", FJ_GREEN, forks),   FJ_METHOD("thread", FJ_GREEN, asks_thread),
-    FJ_METHOD("defers", FJ_GREEN, defers), FJ_METHOD("answers", FJ_PLAIN, answers),
-    FJ_METHOD("spins", FJ_PLAIN, spins),   FJ_METHOD("calls", FJ_GREEN, calls),
+    FJ_METHOD("waits", FJ_PLAIN, waits),       FJ_METHOD("enough", FJ_GREEN, says_enough),
+    FJ_METHOD("forks", FJ_GREEN, forks),       FJ_METHOD("thread", FJ_GREEN, asks_thread),
+    FJ_METHOD("defers", FJ_GREEN, defers),     FJ_METHOD("answers", FJ_PLAIN, answers),
+    FJ_METHOD("closes", FJ_PLAIN, closes_all), FJ_METHOD("spins", FJ_PLAIN, spins),
+    FJ_METHOD("calls", FJ_GREEN, calls),
 };
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 
@@ -421,6 +431,42 @@ START_TEST(a_thousand_methods_in_hooked_calls_are_given_up)
 }
 END_TEST
 
+static void lose_all_descriptors(void)
+{
+    up("");
+    fj_future *one = wait_by("read"), *other = call("closes", NULL);
+    (void)alarm(20);
+    while (!fj_future_done(other)) {
+        if (fj_loop_turn(loop, fj_in_ms(1000), NULL) != FJ_OK)
+            break;
+    }
+    (void)raise(SIGTERM);
+    (void)raise(SIGTERM);
+    (void)!fj_run(NULL);
+    (void)fj_server_free(server);
+    fj_future_unref(one);
+    fj_future_unref(other);
+}
+
+/* Nothing can be saved; but the process ends, by itself or because it was told to. */
+START_TEST(a_method_that_closes_the_library_s_descriptors_does_not_hang_the_process)
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        (void)signal(SIGABRT, SIG_DFL); /* libev's word on a descriptor that has gone */
+        fj_loop_set_current(NULL);
+        ck_assert_int_eq(fj_loop_new(&loop, NULL), FJ_OK);
+        fj_loop_set_current(loop);
+        lose_all_descriptors();
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(!WIFSIGNALED(status) || WTERMSIG(status) != SIGALRM, "it still runs after 20 s");
+}
+END_TEST
+
 /* ---- side by side -------------------------------------------------------------------------------- */
 
 START_TEST(processes_are_made_while_others_wait)
@@ -505,6 +551,7 @@ int main(void)
     tcase_add_test(c, a_thousand_methods_in_hooked_calls_are_drained);
     tcase_add_loop_test(c, when_the_drain_is_given_up_a_hooked_call_is_cancelled, 0, COUNT(ways));
     tcase_add_test(c, a_thousand_methods_in_hooked_calls_are_given_up);
+    tcase_add_test(c, a_method_that_closes_the_library_s_descriptors_does_not_hang_the_process);
     tcase_add_test(c, processes_are_made_while_others_wait);
     tcase_add_test(c, a_method_that_never_has_to_wait_lets_others_run);
     tcase_add_test(c, a_method_that_computes_is_told_of);
