@@ -223,6 +223,7 @@ $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) $^ $(BENCH_LIBS) $(LIBS) -o $@
 $(BUILD)/bench/switch: BENCH_LIBS := -lboost_context
+$(BUILD)/bench/green: BENCH_LIBS = $(GREEN_LIBS)
 
 # A test NAME_test.c may have a half in C++, NAME_cxx.cc.
 define test_rule
@@ -237,7 +238,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx
 # functions would be in front of the hooks: there the hooks are in the program itself.
 HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test bridged_locks_test green_server_test flavours_test) \
 	$(addprefix $(BUILD)/bench/,hooks fjord parked) $(EXAMPLES) $(PEERS)
-HOOKED_PROGRAMS += $(GREENS) $(LOAD) $(BUILD)/tests/original_hooked_test
+HOOKED_PROGRAMS += $(GREENS) $(BUILD)/bench/green $(LOAD) $(BUILD)/tests/original_hooked_test
 HOOKED_PROGRAMS += $(MIGRATION)
 ifeq ($(SAN),)
 $(HOOKED_PROGRAMS): $(GREEN) | $(GREEN_LINKS)
@@ -266,7 +267,7 @@ $(GREENS): $(BUILD)/green/%: $(BUILD)/obj/tests/green/%.o $(call objects,tests/g
 	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $^ $(GREEN_LIBS) $(CHECK_LIBS) $(LIBS) -o $@
 GREEN_CFLAGS = $(eval GREEN_CFLAGS := $$(shell pkg-config --cflags libpq hiredis libcurl))$(GREEN_CFLAGS)
 # Their headers are not ours to warn of.
-$(call objects,$(GREEN_SRC)): HOOKFLAGS = $(subst -I,-isystem ,$(GREEN_CFLAGS))
+$(call objects,$(GREEN_SRC) bench/green.c): HOOKFLAGS = $(subst -I,-isystem ,$(GREEN_CFLAGS))
 
 # What is the machine's own of fibres, for another machine: static, and with no library but libc (of jansson only the
 # header is read, which is the same everywhere).
