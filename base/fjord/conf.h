@@ -3,7 +3,7 @@
 #define FJORD_CONF_H
 /*
  * Configuration in oslo.config's INI dialect, so that one file can serve a Python service and a C one:
- * `[group]` headings (none: DEFAULT), `key = value` or `key: value`, `#` and `;` comment lines,
+ * `[group]` headings, `key = value` or `key: value`, `#` and `;` in the first column for comments,
  * continuation lines that begin with white space, quotes around a whole value, options that may be given
  * several times, lists by commas, `$name`, `${name}`, `${group.name}` substitution, `$$` for a dollar.
  *
@@ -31,6 +31,10 @@ FJ_API FJ_MUST_USE fj_code fj_conf_read(fj_conf *conf, const char *path, fj_erro
 /** As fj_conf_read() from memory; @p name stands for the file in errors. */
 FJ_API FJ_MUST_USE fj_code fj_conf_parse(fj_conf *conf, const char *name, const char *text, size_t n,
                                          fj_error **err);
+/** Read the files where configurations are by default: fjord.conf, then PROGRAM.conf if @p program is not NULL, each of the first
+ *  of ~/.fjord, ~, /etc/fjord and /etc that has it; then in the same way the folders fjord.conf.d and PROGRAM.conf.d.
+ *  None is needed.  @errors as fj_conf_read().  @blocks on the file system */
+FJ_API FJ_MUST_USE fj_code fj_conf_read_default(fj_conf *conf, const char *program, fj_error **err);
 /** Set one option, above every file.  @p value is parsed as in a file; NULL takes the setting back.
  *  @errors NOT_FOUND for an option the table does not have, BAD_CONFIG for a bad value */
 FJ_API FJ_MUST_USE fj_code fj_conf_set(fj_conf *conf, const char *group, const char *key, const char *value,
