@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A program that knows nothing of Fjord: fifty threads that wait in all the ways there are and send bytes round in pairs.
+ * A program that knows nothing of Fjord: fifty threads that wait in all the ways there are and send bytes round in pairs, then
+ * fifty that pass a number round under every kind of lock.
  * With the hooks preloaded it prints the same, and makes the same system calls.  It allocates from memory that it reads
  * (as some allocators do), so that calls come before anything is set up.
  */
@@ -10,12 +11,14 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -113,6 +116,91 @@ static unsigned long pairs(void)
     return sum;
 }
 
+static struct {
+    pthread_mutex_t lock, recursive;
+    pthread_cond_t changed;
+    pthread_rwlock_t table;
+    pthread_barrier_t all;
+    sem_t some;
+    mtx_t c11;
+    cnd_t c11_changed;
+    unsigned turn, sum, serials;
+} locks = { .lock = PTHREAD_MUTEX_INITIALIZER,
+            .recursive = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+            .changed = PTHREAD_COND_INITIALIZER,
+            .table = PTHREAD_RWLOCK_INITIALIZER };
+
+/* One after the other, in order of their numbers. */
+static void take_turns(unsigned me)
+{
+    struct timespec far = { .tv_sec = (time_t)1 << 40 };
+
+    need(pthread_mutex_lock(&locks.lock) == 0, "pthread_mutex_lock");
+    while (locks.turn % THREADS != me)
+        need((me % 2 == 0 ? pthread_cond_wait(&locks.changed, &locks.lock)
+                          : pthread_cond_timedwait(&locks.changed, &locks.lock, &far)) == 0,
+             "pthread_cond_wait");
+    locks.turn++;
+    need(pthread_cond_broadcast(&locks.changed) == 0, "pthread_cond_broadcast");
+    need(pthread_mutex_unlock(&locks.lock) == 0, "pthread_mutex_unlock");
+}
+
+static void add(unsigned me)
+{
+    need(pthread_rwlock_rdlock(&locks.table) == 0 && pthread_rwlock_unlock(&locks.table) == 0, "rdlock");
+    need(sem_wait(&locks.some) == 0, "sem_wait");
+    need(pthread_mutex_lock(&locks.recursive) == 0 && pthread_mutex_lock(&locks.recursive) == 0, "recursive");
+    need(pthread_rwlock_wrlock(&locks.table) == 0, "wrlock");
+    locks.sum += me;
+    need(pthread_rwlock_unlock(&locks.table) == 0, "rwlock_unlock");
+    need(pthread_mutex_unlock(&locks.recursive) == 0 && pthread_mutex_unlock(&locks.recursive) == 0, "unlock");
+    need(sem_post(&locks.some) == 0, "sem_post");
+}
+
+static void *member(void *arg)
+{
+    unsigned me = *(unsigned *)arg;
+
+    for (int i = 0; i < TURNS; i++) {
+        add(me);
+        if (i < 3)
+            take_turns(me);
+        if (pthread_barrier_wait(&locks.all) != PTHREAD_BARRIER_SERIAL_THREAD)
+            continue;
+        need(mtx_lock(&locks.c11) == thrd_success, "mtx_lock");
+        locks.serials++;
+        need(cnd_signal(&locks.c11_changed) == thrd_success && mtx_unlock(&locks.c11) == thrd_success,
+             "cnd_signal");
+    }
+    return arg;
+}
+
+static void round_and_round(void)
+{
+    pthread_t threads[THREADS];
+    unsigned numbers[THREADS];
+    struct timespec far = { .tv_sec = (time_t)1 << 40 };
+    void *end = NULL;
+
+    need(sem_init(&locks.some, 0, 3) == 0 && pthread_barrier_init(&locks.all, NULL, THREADS) == 0, "init");
+    need(mtx_init(&locks.c11, mtx_plain) == thrd_success && cnd_init(&locks.c11_changed) == thrd_success,
+         "init");
+    for (unsigned i = 0; i < THREADS; i++) {
+        numbers[i] = i;
+        need(pthread_create(&threads[i], NULL, member, &numbers[i]) == 0, "pthread_create");
+    }
+    need(mtx_lock(&locks.c11) == thrd_success, "mtx_lock");
+    while (locks.serials < TURNS)
+        need(cnd_wait(&locks.c11_changed, &locks.c11) == thrd_success, "cnd_wait");
+    need(mtx_unlock(&locks.c11) == thrd_success, "mtx_unlock");
+    for (unsigned i = 0; i < THREADS; i++)
+        need((i % 2 == 0 ? pthread_join(threads[i], &end) : pthread_timedjoin_np(threads[i], &end, &far)) ==
+                     0 &&
+                 end == &numbers[i],
+             "pthread_join");
+    printf("%u turns, sum %u, %u rounds\n", locks.turn, locks.sum, locks.serials);
+}
+
 /* One of each of the rest. */
 static void once(void)
 {
@@ -148,5 +236,6 @@ int main(void)
 {
     printf("%lu\n", pairs());
     once();
+    round_and_round();
     return EXIT_SUCCESS;
 }
