@@ -71,7 +71,7 @@ static void lasts(void *arg)
 static void joins(void *arg)
 {
     (void)arg;
-    cxx_joins(lasts, NULL);
+    cxx_joins(lasts, NULL); /* the thread counts itself: then it is joined, or about to be */
 }
 
 static void lets_it_end(void *arg)
