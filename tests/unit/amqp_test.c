@@ -145,6 +145,15 @@ START_TEST(a_call_comes_back_and_a_cast_is_confirmed)
 }
 END_TEST
 
+START_TEST(the_first_call_over_open_connections_gets_its_reply_queue_at_once)
+{
+    serve(); /* its thread sleeps on the consuming connection */
+    ck_assert_int_eq(cast(LONG_MS, false, NULL), FJ_OK);
+    ck_assert(broker_wait(b, AMQP_BASIC_ACK_METHOD, 1, LONG_MS));
+    assert_works();
+}
+END_TEST
+
 static void *call_once(void *x)
 {
     return call((json_int_t)(intptr_t)x, LONG_MS, NULL) == FJ_OK ? x : NULL;
@@ -444,6 +453,7 @@ int main(void)
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_set_timeout(c, 60);
     tcase_add_test(c, a_call_comes_back_and_a_cast_is_confirmed);
+    tcase_add_test(c, the_first_call_over_open_connections_gets_its_reply_queue_at_once);
     tcase_add_test(c, fifty_threads_call_through_one_client);
     tcase_add_test(c, async_calls_complete_though_nobody_waits);
     tcase_add_test(c, a_refused_login_is_auth);

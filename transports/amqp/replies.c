@@ -294,8 +294,10 @@ bool fj__replies_want(fj__replies *r, fj_deadline now)
 
     if (!r->wanted) {
         r->wanted = true;
-        if (l->state == FJ__LINK_OPEN)
+        if (l->state == FJ__LINK_OPEN) {
             set_up(&r->channel, now);
+            fj__link_flush(l, now); /* whoever sends looks at the publishing connection only */
+        }
     }
     fj__link_want(l, now);
     return r->ready;
