@@ -108,6 +108,11 @@ bool fj__inbox_sleep(fj__inbox *in)
     return false;
 }
 
+bool fj__inbox_woken(const fj__inbox *in)
+{
+    return atomic_load(&in->state) == WOKEN;
+}
+
 bool fj__inbox_awake(fj__inbox *in)
 {
     bool woken = atomic_exchange(&in->state, AWAKE) == WOKEN;

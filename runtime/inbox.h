@@ -32,6 +32,8 @@ void fj__inbox_close(fj__inbox *in);
 bool fj__inbox_post(fj__inbox *in, fj__letter *letter);
 /** Wake the reader though there is no letter.  @thread any, async-signal-safe */
 void fj__inbox_wake(fj__inbox *in);
+/** Whether somebody has woken the reader since it was last asked.  @thread any */
+bool fj__inbox_woken(const fj__inbox *in);
 /** Read all there is, oldest first.  @return whether there was something.  @thread the reader's */
 bool fj__inbox_read(fj__inbox *in);
 /** Before a sleep: @return false when something came, and the reader must not sleep.  @thread the reader's */

@@ -54,6 +54,7 @@ fj_code fj_loop_new(fj_loop **ret, fj_error **err)
     loop->generation = fj__fork_generation();
     atomic_init(&loop->slow_ns, 100000000); /* asyncio's slow_callback_duration */
     loop->host_fd = -1;
+    loop->lull_ns = FJ__LOOP_LULL_NS;
     atomic_init(&loop->refs, 1);
     atomic_init(&loop->owner, fj__loop_thread());
     code = fj__inbox_init(&loop->inbox, err);

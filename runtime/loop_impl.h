@@ -16,6 +16,9 @@
 #define FJ__LOOP_CLOCK_JOBS 4
 /* How much of a name debug mode tells. */
 #define FJ__LOOP_NAME 64
+/* How long a sleep without end has lasted when it is first asked whether anything can end it: long enough for another thread to have
+ * done what takes it a moment, and short enough for one who sits before it. */
+#define FJ__LOOP_LULL_NS INT64_C(1000000000)
 /* How often sources are asked again within one turn because one wants to be pumped at once. */
 #define FJ__LOOP_ROUNDS 16
 
@@ -41,6 +44,10 @@ struct fj_loop {
     int64_t alarm_at; /* what it is set to */
     int64_t began;    /* when the first job since the last look at descriptors had run; 0: not yet */
     unsigned jobs;    /* how many jobs have run since that look */
+    unsigned watched; /* how many descriptors are, but for those of sources and children */
+    int64_t
+        lull_at; /* when to look whether it is stuck, in real nanoseconds; 0: it has not slept since it did something */
+    int64_t lull_ns; /* how long that takes: longer each time that it was not */
     struct fj__fd_pair *fds;
     size_t fds_capacity;
     struct fj__attached *sources;
@@ -61,6 +68,8 @@ struct fj_loop {
     atomic_uint refs; /* the owner's, and of those who post */
     int host_fd;
     bool running, is_private;
+    bool until;      /* it runs until a future is complete */
+    bool stuck_told; /* that only other threads can wake it */
     atomic_bool closing;
     bool asking; /* the list of sources is being walked */
     bool called; /* a descriptor's call-back ran, or a source is ready */
@@ -99,6 +108,20 @@ fj_deadline fj__sources_ask(fj_loop *loop);
 void fj__sources_flush(fj_loop *loop);
 /** Pump those that are ready or due.  @return whether there were any */
 bool fj__sources_pump(fj_loop *loop);
+
+/* ---- loop_signals.c ---- */
+/** Whether a signal is caught for it. */
+bool fj__signals_any(const fj_loop *loop);
+
+/* ---- stuck.c ---- */
+/** Whether something is watched that may end a sleep. */
+static inline bool fj__loop_watches(const fj_loop *loop)
+{
+    return loop->watched != 0 || loop->sources != NULL || loop->children != NULL;
+}
+/** It has slept for a while, with nothing of its own to end that: report it if nothing else will.
+ *  @return whether to look again, later */
+bool fj__stuck_look(fj_loop *loop);
 
 /* ---- loop_debug.c ---- */
 /** In debug mode: a call from another thread is reported and must be refused. */

@@ -59,6 +59,24 @@ static bool sleep_until(fj_loop *loop, fj_deadline due)
     return fj__inbox_awake(&loop->inbox);
 }
 
+/* Nothing of its own will end this sleep: no job, timer, or deadline.  If no descriptor is watched either, it may last for ever. */
+static bool sleep_without_end(fj_loop *loop)
+{
+    int64_t now;
+
+    if (fj__loop_watches(loop))
+        return sleep_until(loop, fj_never());
+    now = fj__clock_real_ns();
+    if (loop->lull_at == 0)
+        loop->lull_at =
+            now + (fj__clock_auto() ? 0 : loop->lull_ns); /* in a time that jumps a while is over at once */
+    if (now >= loop->lull_at)
+        loop->lull_at = fj__stuck_look(loop) ? now + loop->lull_ns : INT64_MAX;
+    if (loop->lull_at == INT64_MAX || fj__clock_auto())
+        return sleep_until(loop, fj_never());
+    return sleep_until(loop, (fj_deadline){ fj_now().ns + (loop->lull_at - now) });
+}
+
 /* To be stopped ends a run; single turns leave that to the next run, and sleep as ever. */
 static bool may_sleep(const fj_loop *loop, enum sleeping when, bool did)
 {
@@ -74,7 +92,7 @@ static bool look(fj_loop *loop, enum sleeping when, fj_deadline by, bool did)
     bool woken = false;
 
     if (may_sleep(loop, when, did) && loop->first == NULL && !fj_passed(due))
-        woken = sleep_until(loop, due);
+        woken = fj_is_never(due) ? sleep_without_end(loop) : sleep_until(loop, due);
     else
         ev_run(loop->ev, EVRUN_NOWAIT);
     loop->began = 0;
@@ -102,6 +120,8 @@ static bool turn(fj_loop *loop, enum sleeping when, fj_deadline by)
 
     did |= fj__loop_run_ready(loop);
     did |= run_timers(loop);
+    if (did)
+        loop->lull_at = 0;
     if (!fj__loop_ours(loop))
         return true; /* a job forked, and this is the child: the descriptors are the parent's */
     /* A look costs as much as several jobs, and where the next turn looks, or sleeps, this one need not. */
@@ -194,10 +214,12 @@ static fj_code run_until(fj_loop *loop, fj_future *future, fj_error **err)
         fj__free(until);
         return fj_fail(err, FJ_NOMEM, "no memory to wait for a future");
     }
+    loop->until = true;
     while (fj__loop_ours(loop) && !stopped && !fj_future_done(future)) {
         (void)turn(loop, ALWAYS, fj_never());
         stopped = atomic_exchange(&loop->stopping, false);
     }
+    loop->until = false;
     until_unref(until, true);
     if (!fj_future_done(future))
         return fj_fail(err, FJ_STATE, "the loop was stopped before the future was complete");

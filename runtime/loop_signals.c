@@ -114,6 +114,19 @@ fj_code fj_loop_add_signal(fj_loop *loop, int number, fj_signal_fn fn, void *use
     return code;
 }
 
+bool fj__signals_any(const fj_loop *loop)
+{
+    bool any = false;
+
+    (void)fj__native.pthread_mutex_lock(&lock);
+    for (int i = 0; i < NSIG && !any; i++) {
+        const struct fj__signal *s = atomic_load(&signals[i]);
+        any = s != NULL && s->loop == loop;
+    }
+    (void)fj__native.pthread_mutex_unlock(&lock);
+    return any;
+}
+
 static bool removed(fj_loop *loop, int number)
 {
     (void)fj__native.pthread_mutex_lock(&lock);

@@ -191,12 +191,14 @@ static fj_code wait_for(struct wait *wait, struct watch *watches, size_t n, fj_d
         if (watches[i].fd >= 0) {
             stand_in_line(&watches[i]);
             ev_io_start(wait->loop->ev, &watches[i].io);
+            wait->loop->watched++;
         }
     }
     fj_code code = fj__waiter_wait(&wait->waiter, by);
     for (size_t i = 0; i < n; i++) {
         if (watches[i].fd >= 0) {
             ev_io_stop(wait->loop->ev, &watches[i].io);
+            wait->loop->watched--;
             leave_line(&watches[i]);
         }
     }

@@ -283,6 +283,14 @@ unsigned fj__pool_threads(unsigned *ret_busy)
     return n;
 }
 
+unsigned fj__pool_jobs(void)
+{
+    lock();
+    unsigned n = pool.busy + pool.queued;
+    unlock();
+    return n;
+}
+
 /* ---- what users call ----------------------------------------------------------------------------- */
 
 void fj_thread_pool_size(unsigned n)

@@ -6,6 +6,8 @@
 /** Cancel what has not begun, wait for what has, and end every thread.  The pool can be used again after it.
  *  @blocks as long as the jobs run   @thread any but the pool's */
 void fj__pool_stop(void);
+/** How many jobs run, or wait for a thread. */
+unsigned fj__pool_jobs(void);
 /** How many threads there are.  @param ret_busy how many of them run a job; may be NULL */
 unsigned fj__pool_threads(unsigned *ret_busy);
 

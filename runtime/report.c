@@ -43,6 +43,31 @@ char *fj__report_wait(const fj_task *task, pid_t thread, const fj__wanted *wante
     return fj__format("%s waits for %s, which %s holds", who, name_wanted(wanted, what), whose);
 }
 
+static char *name_wait(const fj_task *task)
+{
+    const fj__wanted *wanted = task->waiter != NULL ? task->waiter->wanted : NULL;
+    char what[NAME];
+
+    if (wanted != NULL && wanted->owner != NULL &&
+        !wanted->lock) /* a task, which exists as long as it is waited for */
+        return fj__format("task \"%s\" waits for task \"%s\"", task->name,
+                          ((const fj_task *)wanted->object)->name);
+    if (wanted != NULL)
+        return fj__format("task \"%s\" waits for %s", task->name, name_wanted(wanted, what));
+    return fj__format("task \"%s\" waits for %s", task->name, task->waits_for);
+}
+
+char *fj__report_task(const fj_task *task)
+{
+    if (task == fj_task_current())
+        return fj__format("task \"%s\" runs", task->name);
+    if (task->state != FJ__TASK_PARKED)
+        return fj__format("task \"%s\" has not begun", task->name);
+    if (task->job.queued || task->waits_for == NULL)
+        return fj__format("task \"%s\" is ready to go on", task->name);
+    return name_wait(task);
+}
+
 char *fj__report_join(char *text, const char *between, const char *more)
 {
     char *both = more != NULL ? fj__format("%s%s%s", text != NULL ? text : "", between, more) : NULL;
@@ -81,6 +106,54 @@ static void look_at(fj_log_level level, fj_task *task, const char *text)
     else
         fj__log(level, "loop", "%s; where, is not known: it has gone on, or its stack is too full to tell",
                 text);
+}
+
+/* ---- what users call ---------------------------------------------------------------------------- */
+
+fj_code fj_task_stack(fj_task *task, char *text, size_t size)
+{
+    void *frames[FJ__TRACE_FRAMES];
+
+    if (!fj__loop_here(task->loop))
+        return FJ_WRONG_CONTEXT;
+    int n = fj__task_trace(task, frames);
+    if (n == 0)
+        return FJ_STATE;
+    fj__trace_text(frames, n, text, size);
+    return FJ_OK;
+}
+
+struct lines {
+    void (*line)(void *user, const char *text);
+    void *user;
+};
+
+static void log_line(void *user, const char *text)
+{
+    (void)user;
+    fj__log(FJ_LOG_WARNING, "loop", "%s", text);
+}
+
+static void tell_task(fj_task *task, void *user)
+{
+    const struct lines *to = user;
+    char *stack = fj__alloc(FJ__TRACE_TEXT), *text = fj__report_task(task);
+
+    if (stack != NULL && text != NULL && fj_task_stack(task, stack, FJ__TRACE_TEXT) == FJ_OK) {
+        text = fj__report_join(text, ", at ", stack);
+    }
+    if (text != NULL)
+        to->line(to->user, text);
+    fj__free(text);
+    fj__free(stack);
+}
+
+void fj_loop_report(fj_loop *loop, void (*line)(void *user, const char *text), void *user)
+{
+    struct lines to = { line != NULL ? line : log_line, user };
+
+    if (fj__loop_here(loop))
+        fj_loop_tasks(loop, tell_task, &to);
 }
 
 /* ---- of other loops' tasks ---------------------------------------------------------------------- */

@@ -236,6 +236,14 @@ void fj__watchdog_free(fj__watchdog *dog)
     fj__free(dog);
 }
 
+unsigned fj__watchdog_count(void)
+{
+    (void)fj__native.pthread_mutex_lock(&installing);
+    unsigned n = installed;
+    (void)fj__native.pthread_mutex_unlock(&installing);
+    return n;
+}
+
 void fj__watchdog_watch(fj__watchdog *dog)
 {
     (void)fj__native.pthread_mutex_lock(&dog->lock);

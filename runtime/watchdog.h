@@ -20,6 +20,9 @@ fj_code fj__watchdog_new(const _Atomic int64_t *limit, fj__watchdog **ret, fj_er
 /** Ends the thread.  In a forked child there is none. */
 void fj__watchdog_free(fj__watchdog *dog);
 
+/** How many there are: each has a thread. */
+unsigned fj__watchdog_count(void);
+
 /** The calling thread is the one that runs call-backs, until unwatch. */
 void fj__watchdog_watch(fj__watchdog *dog);
 void fj__watchdog_unwatch(fj__watchdog *dog);

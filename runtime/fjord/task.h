@@ -62,6 +62,17 @@ FJ_API const char *fj_task_waits_for(const fj_task *task);
 /** Every task of @p loop that has not ended.  @p fn must not spawn or run tasks. */
 FJ_API void fj_loop_tasks(fj_loop *loop, void (*fn)(fj_task *task, void *user), void *user);
 
+/** Where it is, the innermost call first: "name+0x1c [module+0x4f3a] < ...".  `addr2line -fe MODULE OFFSET` tells the line of what
+ *  stands in brackets; names are those that the module exports (a program linked with -rdynamic exports its own).
+ *  @param text gets as many calls as fit in @p size bytes, which is not 0
+ *  @errors STATE: it has not begun, has ended, or its stack is too full for it to tell; WRONG_CONTEXT   @thread the loop's */
+FJ_API fj_code fj_task_stack(fj_task *task, char *text, size_t size);
+/** What each task of @p loop that has not ended does, what it waits for, and where: asyncio's all_tasks() and
+ *  print_stack() in one.
+ *  @param line  is called once a task; @p text lends, without a newline.  NULL: lines in the log (component "loop", level
+ *  warning)   @thread the loop's; on another it does nothing */
+FJ_API void fj_loop_report(fj_loop *loop, void (*line)(void *user, const char *text), void *user);
+
 /** Ask it to end: the wait it is in, or its next one, answers FJ_CANCELLED, once.  It may clean up, waiting again, and
  *  may even refuse.  A task that has not begun never begins.  @return false when it has ended   @thread any */
 FJ_API bool fj_task_cancel(fj_task *task);

@@ -9,6 +9,8 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char lines[65536];
+static const char *awaited;
+static void (*then_do)(void);
 
 static void on_log(void *user, fj_log_level level, const char *component, const char *text)
 {
@@ -18,12 +20,24 @@ static void on_log(void *user, fj_log_level level, const char *component, const 
     (void)pthread_mutex_lock(&lock);
     size_t n = strlen(lines);
     (void)snprintf(lines + n, sizeof lines - n, "%s %s: %s\n", fj_log_level_name(level), component, text);
+    void (*then)(void) = awaited != NULL && strstr(text, awaited) != NULL ? then_do : NULL;
+    (void)pthread_mutex_unlock(&lock);
+    if (then != NULL)
+        then();
+}
+
+void said_then(const char *text, void (*then)(void))
+{
+    (void)pthread_mutex_lock(&lock);
+    awaited = text;
+    then_do = then;
     (void)pthread_mutex_unlock(&lock);
 }
 
 void said_begin(void)
 {
     (void)pthread_mutex_lock(&lock);
+    awaited = NULL;
     lines[0] = '\0';
     (void)pthread_mutex_unlock(&lock);
     fj_log_set(on_log, NULL);

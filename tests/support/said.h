@@ -10,6 +10,8 @@ void said_begin(void);
 unsigned said(const char *a, const char *b);
 /** How many lines at all. */
 unsigned said_lines(void);
+/** When a line with @p text comes, @p then is called, which must do little (as in a signal handler). */
+void said_then(const char *text, void (*then)(void));
 /** All of it, for messages. */
 const char *said_text(void);
 
