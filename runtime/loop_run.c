@@ -64,7 +64,7 @@ static bool sleep_without_end(fj_loop *loop)
 {
     int64_t now;
 
-    if (fj__loop_watches(loop))
+    if (fj__loop_watches(loop) || fj__inbox_woken(&loop->inbox))
         return sleep_until(loop, fj_never());
     now = fj__clock_real_ns();
     if (loop->lull_at == 0)
