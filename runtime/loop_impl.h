@@ -68,6 +68,7 @@ struct fj_loop {
     atomic_uint refs; /* the owner's, and of those who post */
     int host_fd;
     bool running, is_private;
+    bool befriended; /* another thread has woken it from a sleep without end */
     bool until;      /* it runs until a future is complete */
     bool stuck_told; /* that only other threads can wake it */
     atomic_bool closing;

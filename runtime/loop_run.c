@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 
 #include <pthread.h>
+#include <sys/single_threaded.h>
 
 static const fj_deadline at_once = { 0 };
 
@@ -59,22 +60,32 @@ static bool sleep_until(fj_loop *loop, fj_deadline due)
     return fj__inbox_awake(&loop->inbox);
 }
 
-/* Nothing of its own will end this sleep: no job, timer, or deadline.  If no descriptor is watched either, it may last for ever. */
-static bool sleep_without_end(fj_loop *loop)
+/* When to look whether it is stuck; never if not at all. */
+static fj_deadline lull(fj_loop *loop)
 {
-    int64_t now;
+    int64_t now = fj__clock_real_ns();
 
-    if (fj__loop_watches(loop) || fj__inbox_woken(&loop->inbox))
-        return sleep_until(loop, fj_never());
-    now = fj__clock_real_ns();
     if (loop->lull_at == 0)
         loop->lull_at =
             now + (fj__clock_auto() ? 0 : loop->lull_ns); /* in a time that jumps a while is over at once */
     if (now >= loop->lull_at)
         loop->lull_at = fj__stuck_look(loop) ? now + loop->lull_ns : INT64_MAX;
     if (loop->lull_at == INT64_MAX || fj__clock_auto())
-        return sleep_until(loop, fj_never());
-    return sleep_until(loop, (fj_deadline){ fj_now().ns + (loop->lull_at - now) });
+        return fj_never();
+    return (fj_deadline){ fj_now().ns + (loop->lull_at - now) };
+}
+
+/* Nothing of its own will end this sleep: no job, timer, or deadline.  If no descriptor is watched either it may last for ever.  But
+ * a sleep with an end costs a fifth of a wake-up (bench/wakeup), and a loop that another thread has woken once has somebody
+ * to wake it. */
+static bool sleep_without_end(fj_loop *loop)
+{
+    bool may_last =
+        !fj__loop_watches(loop) && !fj__inbox_woken(&loop->inbox) && (!loop->befriended || fj_loop_debug(loop));
+    bool woken = sleep_until(loop, may_last ? lull(loop) : fj_never());
+
+    loop->befriended |= woken && !__libc_single_threaded;
+    return woken;
 }
 
 /* To be stopped ends a run; single turns leave that to the next run, and sleep as ever. */
