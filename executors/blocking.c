@@ -184,7 +184,7 @@ static fj_code invoke(void *user, fj_request *req, json_t *args, json_t **ret, f
     struct blocking *b = user;
 
     return fj_invoke_by_flavour(b->wrap != NULL ? b->wrap : fj_invoke_direct, b->wrap_user, req, args, ret,
-                                 err);
+                                err);
 }
 
 static void close_it(fj_executor *x)

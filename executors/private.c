@@ -91,7 +91,7 @@ static fj_code run_on_loop(struct call *c, fj_error **err)
 }
 
 fj_code fj_invoke_by_flavour(fj_invoke_fn invoke, void *user, fj_request *req, json_t *args, json_t **ret,
-                              fj_error **err)
+                             fj_error **err)
 {
     struct call c = { .invoke = invoke, .user = user, .req = req, .args = args, .code = FJ_OK };
 

@@ -145,7 +145,7 @@ static fj_code invoke(void *user, fj_request *req, json_t *args, json_t **ret, f
     struct threading *t = user;
 
     return fj_invoke_by_flavour(t->wrap != NULL ? t->wrap : fj_invoke_direct, t->wrap_user, req, args, ret,
-                                 err);
+                                err);
 }
 
 static void close_it(fj_executor *x)

@@ -34,8 +34,9 @@ enum {
     FJ_EXECUTOR_STEPS = 1 << 0,    /**< the caller of run or step polls and runs the methods */
     FJ_EXECUTOR_PARALLEL = 1 << 1, /**< methods run at the same time on several threads */
     FJ_EXECUTOR_LOOP = 1 << 2,     /**< runs on an event loop */
-    FJ_EXECUTOR_GREEN = 1 << 3,    /**< made for FJ_GREEN methods, and calls fj_green_patch(); without it they are emulated */
-    FJ_EXECUTOR_CORO = 1 << 4      /**< made for FJ_CORO methods */
+    FJ_EXECUTOR_GREEN =
+        1 << 3, /**< made for FJ_GREEN methods, and calls fj_green_patch(); without it they are emulated */
+    FJ_EXECUTOR_CORO = 1 << 4 /**< made for FJ_CORO methods */
 };
 
 typedef struct {
@@ -98,8 +99,8 @@ struct fj_executor {
  *  thread's own, green or not; that task has ended when this returns.  Executors on a loop make the task themselves:
  *  fj_task_opts.green is what they set for green methods.
  *  @blocks as the method does   @thread any on which no loop runs */
-FJ_API fj_code fj_invoke_by_flavour(fj_invoke_fn invoke, void *user, fj_request *req, json_t *args, json_t **ret,
-                                    fj_error **err);
+FJ_API fj_code fj_invoke_by_flavour(fj_invoke_fn invoke, void *user, fj_request *req, json_t *args,
+                                    json_t **ret, fj_error **err);
 
 /** Find an executor by name or alias: built-in, else `<name>.so` in the plug-in folder; or by the absolute path of a plug-in.
  *  Lends, for ever.  @errors NO_EXECUTOR names what there is, and says why a plug-in was refused: of another ABI, or others
