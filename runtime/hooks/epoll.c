@@ -14,6 +14,8 @@ static int green_epoll(int fd, struct epoll_event *v, int n, int64_t by)
         if (r != 0)
             return (int)fj__green_done(r, saved);
         r = fj__green_wait(fd, POLLIN, by);
+        if (r == 0)
+            errno = saved;
         if (r <= 0)
             return r;
     }

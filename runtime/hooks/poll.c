@@ -22,6 +22,21 @@ static int poll_one(struct pollfd *p, int64_t by)
     }
 }
 
+static int poll_several(struct pollfd *fds, nfds_t n, int64_t by)
+{
+    int r = fj__green_rt()->wait_fds(fds, n, by);
+
+    /* One was closed; poll(2) itself says which. */
+    if (r < 0 && errno == EBADF) {
+        r = REAL(poll)(fds, n, 0);
+        if (r == 0) {
+            errno = EBADF;
+            r = -1;
+        }
+    }
+    return r;
+}
+
 int fj__green_poll(struct pollfd *fds, nfds_t n, int64_t by)
 {
     int saved = errno, r = 0;
@@ -33,18 +48,13 @@ int fj__green_poll(struct pollfd *fds, nfds_t n, int64_t by)
     if (r != 0)
         return (int)fj__green_done(r, saved);
     if (n == 0)
-        return fj__green_rt()->sleep_until(by);
-    if (n == 1 && fds->fd >= 0 && fds->events != 0 && (fds->events & ~(POLLIN | POLLOUT)) == 0)
-        return poll_one(fds, by);
-    r = fj__green_rt()->wait_fds(fds, n, by);
-    /* One was closed; poll(2) itself says which. */
-    if (r < 0 && errno == EBADF) {
-        r = REAL(poll)(fds, n, 0);
-        if (r == 0) {
-            errno = EBADF;
-            r = -1;
-        }
-    }
+        r = fj__green_rt()->sleep_until(by);
+    else if (n == 1 && fds->fd >= 0 && fds->events != 0 && (fds->events & ~(POLLIN | POLLOUT)) == 0)
+        r = poll_one(fds, by);
+    else
+        r = poll_several(fds, n, by);
+    if (r >= 0)
+        errno = saved;
     return r;
 }
 

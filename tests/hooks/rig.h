@@ -55,5 +55,6 @@ Suite *dns_suite(void);
 Suite *process_suite(void);
 Suite *fortified_suite(void);
 Suite *state_suite(void);
+Suite *matrix_suite(void);
 
 #endif

@@ -20,6 +20,7 @@ int main(void)
     srunner_add_suite(r, process_suite());
     srunner_add_suite(r, fortified_suite());
     srunner_add_suite(r, state_suite());
+    srunner_add_suite(r, matrix_suite());
     srunner_add_suite(r, mutex_suite());
     srunner_add_suite(r, cond_suite());
     srunner_add_suite(r, sem_suite());
