@@ -139,17 +139,6 @@ static void full_terminal(void)
     fill();
 }
 
-static void full_master(void)
-{
-    int fd = 0;
-
-    terminal();
-    fd = rig_ends[0];
-    rig_ends[0] = rig_ends[1];
-    rig_ends[1] = fd;
-    fill();
-}
-
 static void listener(void)
 {
     rig_ends[0] = rig_listen(4, &at, &at_n);
@@ -424,7 +413,6 @@ const matrix_row matrix_data[] = {
     { "write", "a full FIFO", OTHER, full_fifo, call_write, drain, 0 },
     { "write", "a full eventfd", OTHER, full_event, call_write_event, empty_event, 0 },
     { "write", "a full terminal", OTHER, full_terminal, call_write, drain, 0 },
-    { "write", "a terminal's full master", OTHER & ~MATRIX_FLAG, full_master, call_write, drain, 0 },
     { "readv", "a socket", DATA, pair, call_readv, give, EAGAIN },
     { "readv", "a pipe", OTHER, read_pipe, call_readv, give, 0 },
     { "writev", "a full socket", DATA, full_pair, call_writev, drain, EAGAIN },
