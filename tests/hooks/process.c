@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -108,6 +109,15 @@ START_TEST(shells_run_on_a_thread)
     toy_no_threads(ECANCELED);
     rig_fails(system("exit 3"), ECANCELED);
     ck_assert_ptr_null(popen("true", "r"));
+}
+END_TEST
+
+START_TEST(commands_have_the_callers_signals_unblocked)
+{
+    ck_assert_int_eq(WTERMSIG(system("kill -TERM $$; exit 3")), SIGTERM);
+    FILE *f = popen("kill -TERM $$; exit 3", "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(WTERMSIG(pclose(f)), SIGTERM);
 }
 END_TEST
 
@@ -323,6 +333,7 @@ Suite *process_suite(void)
     tcase_add_test(c, for_any_child_a_thread_waits);
     tcase_add_test(c, waiting_for_a_child_can_be_cancelled);
     tcase_add_test(c, shells_run_on_a_thread);
+    tcase_add_test(c, commands_have_the_callers_signals_unblocked);
     tcase_add_test(c, flock_waits_on_a_thread_if_it_must);
     tcase_add_test(c, record_locks_wait_on_a_thread_if_they_must);
     tcase_add_test(c, other_commands_of_fcntl_have_their_arguments);

@@ -368,6 +368,130 @@ START_TEST(after_thirty_two_successes_without_a_wait_others_run)
 }
 END_TEST
 
+/* Two ends of TCP, for what a pair has not: resets. */
+static void tcp_pair(void)
+{
+    struct sockaddr at;
+    socklen_t n = 0;
+    int listener = rig_listen(1, &at, &n);
+
+    rig_ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(connect(rig_ends[0], &at, n), 0);
+    rig_ends[1] = accept(listener, NULL, NULL);
+    ck_assert_int_ge(rig_ends[1], 0);
+    ck_assert_int_eq(close(listener), 0);
+}
+
+static void reset(void *unused)
+{
+    struct linger l = { .l_onoff = 1 };
+
+    (void)unused;
+    ck_assert_int_eq(setsockopt(rig_ends[1], SOL_SOCKET, SO_LINGER, &l, sizeof l), 0);
+    rig_close(&rig_ends[1]);
+}
+
+START_TEST(a_reset_after_some_bytes_is_told_by_the_next_call)
+{
+    char all[3];
+
+    tcp_pair();
+    rig_write_a(&rig_ends[1]);
+    toy_when_suspended(1, reset, NULL);
+    ck_assert_int_eq(recv(rig_ends[0], all, sizeof all, MSG_WAITALL), 1);
+    toy_join();
+    rig_fails(recv(rig_ends[0], all, sizeof all, 0), ECONNRESET);
+}
+END_TEST
+
+START_TEST(nothing_follows_half_a_message)
+{
+    unsigned char *all = rig_pattern();
+    struct iovec iov = { all, RIG_MANY };
+    struct mmsghdr v[2] = { { .msg_hdr = { .msg_iov = &iov, .msg_iovlen = 1 } },
+                            { .msg_hdr = { .msg_iov = &iov, .msg_iovlen = 1 } } };
+
+    rig_pair(SOCK_STREAM);
+    set_timeout(rig_ends[0], SO_SNDTIMEO, 5000);
+    ck_assert_int_eq(sendmmsg(rig_ends[0], v, 2, 0), 1);
+    ck_assert_uint_lt(v[0].msg_len, RIG_MANY);
+    ck_assert_uint_eq(toy_asked().waits, 1);
+    free(all);
+}
+END_TEST
+
+START_TEST(bytes_before_urgent_data_are_an_answer)
+{
+    char all[4];
+
+    tcp_pair();
+    ck_assert_int_eq(send(rig_ends[1], "ab", 2, 0), 2);
+    ck_assert_int_eq(send(rig_ends[1], "u", 1, MSG_OOB), 1);
+    ck_assert_int_eq(send(rig_ends[1], "cd", 2, 0), 2);
+    ck_assert_int_eq(recv(rig_ends[0], all, 4, MSG_WAITALL), 2);
+    ck_assert_mem_eq(all, "ab", 2);
+    ck_assert_int_eq(recv(rig_ends[0], all, 1, MSG_OOB), 1);
+    ck_assert_int_eq(recv(rig_ends[0], all, 2, MSG_WAITALL), 2);
+    ck_assert_mem_eq(all, "cd", 2);
+}
+END_TEST
+
+START_TEST(the_low_water_mark_is_kept)
+{
+    int mark = 2;
+    char all[4];
+
+    rig_pair(SOCK_STREAM);
+    ck_assert_int_eq(setsockopt(rig_ends[0], SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof mark), 0);
+    rig_write_a(&rig_ends[1]);
+    toy_when_suspended(1, rig_write_a, &rig_ends[1]);
+    ck_assert_int_eq(recv(rig_ends[0], all, sizeof all, 0), 2);
+}
+END_TEST
+
+static unsigned passed; /* messages with a descriptor */
+
+static void receive_descriptor_and_drain(void *args)
+{
+    char room[CMSG_SPACE(4 * sizeof(int))], part[4096];
+    rig_drain_args *a = args;
+
+    while (a->got < a->want) {
+        struct iovec iov = { part, sizeof part };
+        struct msghdr m = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room
+        };
+        ssize_t r = recvmsg(a->fd, &m, 0);
+
+        ck_assert_int_gt(r, 0);
+        a->got += (size_t)r;
+        passed += CMSG_FIRSTHDR(&m) != NULL;
+    }
+}
+
+START_TEST(descriptors_go_with_the_first_bytes_alone)
+{
+    char room[CMSG_SPACE(sizeof(int))] = { 0 };
+    unsigned char *all = rig_pattern();
+    rig_drain_args drain = { .want = RIG_MANY };
+    struct iovec iov = { all, RIG_MANY };
+    struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room };
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+    rig_pair(SOCK_STREAM);
+    drain.fd = rig_ends[1];
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &rig_ends[1], sizeof(int));
+    toy_when_suspended(1, receive_descriptor_and_drain, &drain);
+    ck_assert_int_eq(sendmsg(rig_ends[0], &m, 0), (ssize_t)RIG_MANY);
+    toy_join();
+    ck_assert_uint_eq(passed, 1);
+    free(all);
+}
+END_TEST
+
 START_TEST(errors_are_told_as_they_are)
 {
     char c = 0;
@@ -428,6 +552,11 @@ Suite *sockets_suite(void)
     tcase_add_test(c, several_messages_in_one_call);
     tcase_add_test(c, after_thirty_two_successes_without_a_wait_others_run);
     tcase_add_test(c, a_loop_over_what_is_there_already_is_cancelled_and_loses_no_byte);
+    tcase_add_test(c, a_reset_after_some_bytes_is_told_by_the_next_call);
+    tcase_add_test(c, nothing_follows_half_a_message);
+    tcase_add_test(c, bytes_before_urgent_data_are_an_answer);
+    tcase_add_test(c, the_low_water_mark_is_kept);
+    tcase_add_test(c, descriptors_go_with_the_first_bytes_alone);
     tcase_add_test(c, errors_are_told_as_they_are);
     suite_add_tcase(s, c);
     return s;

@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -137,6 +138,7 @@ static void *run_job(void *arg)
 static int toy_offload(void (*fn)(void *arg), void *arg, bool long_wait)
 {
     job j = { .fn = fn, .arg = arg };
+    sigset_t all, before;
     pthread_t thread;
 
     if (no_threads != 0) {
@@ -145,7 +147,10 @@ static int toy_offload(void (*fn)(void *arg), void *arg, bool long_wait)
     }
     asked.long_waits += long_wait;
     leave(&asked.offloads, 0, NULL, 0);
+    sigfillset(&all); /* as the pool's threads do */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     ck_assert_int_eq(pthread_create(&thread, NULL, run_job, &j), 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     return come_back(0, j.error);
 }

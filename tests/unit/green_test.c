@@ -574,6 +574,36 @@ START_TEST(a_cancelled_task_waits_for_what_runs_on_the_thread)
 }
 END_TEST
 
+RT_TASK(waits_on_a_thread)
+{
+    ck_assert_int_eq(rt->offload(blocks, user, true), 0);
+    return FJ_OK;
+}
+
+static void puts_there(void *arg)
+{
+    put(*(int *)arg);
+}
+
+RT_TASK(puts_on_a_thread)
+{
+    ck_assert_int_eq(rt->offload(puts_there, user, false), 0);
+    return FJ_OK;
+}
+
+START_TEST(who_waits_on_a_thread_takes_none_from_whom_he_waits_for)
+{
+    struct job job = { .gate = ends[0] };
+
+    fj_thread_pool_size(1);
+    fj_task *one = green(waits_on_a_thread, &job), *two = green(puts_on_a_thread, &ends[1]);
+    rt_code(rt_join(two), OK);
+    rt_code(rt_join(one), OK);
+    ck_assert(job.done);
+    fj_thread_pool_size(0);
+}
+END_TEST
+
 RT_TASK(offloads_in_an_atomic_section)
 {
     struct job *job = user;
@@ -956,6 +986,7 @@ int main(void)
     tcase_add_test(c, a_sleep_ends_at_its_time_or_by_cancellation);
     tcase_add_test(c, what_blocks_runs_on_a_thread_and_brings_its_errno);
     tcase_add_test(c, a_cancelled_task_waits_for_what_runs_on_the_thread);
+    tcase_add_test(c, who_waits_on_a_thread_takes_none_from_whom_he_waits_for);
     tcase_add_test(c, in_an_atomic_section_nothing_suspends);
     tcase_add_test(c, breath_lets_others_run_and_tells_of_a_cancellation);
     tcase_add_test(c, those_parked_on_an_address_are_woken_in_order);
