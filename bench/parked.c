@@ -16,13 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define TEXT "0123456789abcdef0123456789"
 #define CALLS_MAX 100000
-#define PAIRS 256
+#define PAIRS 4000 /* few wait for the same: libev looks through all of a descriptor's when one comes or goes */
 
 static void check(fj_code code, const char *what, fj_error *err)
 {
@@ -137,6 +138,17 @@ static void on_stop(fj_loop *loop, int number, void *user)
     fj_server_stop(server);
 }
 
+static void open_pairs(void)
+{
+    struct rlimit files;
+
+    check(getrlimit(RLIMIT_NOFILE, &files) == 0 ? FJ_OK : FJ_SYSTEM, "getrlimit", NULL);
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+    for (int i = 0; i < PAIRS; i++)
+        check(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]) == 0 ? FJ_OK : FJ_SYSTEM, "socketpair", NULL);
+}
+
 static void serve(const char *url, const char *executor)
 {
     fj_target here = FJ_TARGET(.topic = "bench_parked", .server = "bench");
@@ -147,8 +159,7 @@ static void serve(const char *url, const char *executor)
 
     opts.executor = executor;
     opts.slots = expected;
-    for (int i = 0; i < PAIRS; i++)
-        check(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]) == 0 ? FJ_OK : FJ_SYSTEM, "socketpair", NULL);
+    open_pairs();
     check(fj_loop_current(&loop, &err), "loop", err);
     check(fj_event_new("bench", &gate), "event", NULL);
     check(fj_loop_add_signal(loop, SIGUSR1, on_release, NULL, &err), "signal", err);
