@@ -69,7 +69,8 @@ char *fj__strndup(const char *text, size_t n)
 
     if (copy == NULL)
         return NULL;
-    memcpy(copy, text, n);
+    if (n != 0) /* the bytes of an empty buffer are nowhere */
+        memcpy(copy, text, n);
     copy[n] = '\0';
     return copy;
 }
