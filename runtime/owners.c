@@ -94,18 +94,22 @@ fj_task *fj__owner_of(const volatile void *address)
     return task;
 }
 
-bool fj__owns(const fj_task *task, const volatile void *address)
+void *fj__holder_of(const void *address)
 {
     struct stripe *s = stripe_of(address);
-    const struct held *h = NULL;
 
     if (is_empty(s))
-        return false;
+        return NULL;
     lock(s);
-    h = find(s, address);
-    bool owns = h != NULL && h->task == task;
+    const struct held *h = find(s, address);
+    void *task = h != NULL ? h->task : NULL;
     unlock(s);
-    return owns;
+    return task;
+}
+
+bool fj__owns(const fj_task *task, const volatile void *address)
+{
+    return fj__holder_of((const void *)address) == task;
 }
 
 bool fj__own(fj_task *task, const volatile void *address)

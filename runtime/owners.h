@@ -13,6 +13,9 @@
 /** The green task that holds the object at @p address.  @return new reference; NULL: none that is known   @thread any */
 fj_task *fj__owner_of(const volatile void *address);
 
+/** The same, for comparison alone: it may be gone.  As fj__wanted wants it */
+void *fj__holder_of(const void *address);
+
 /** Whether @p task is that one.  @thread any */
 bool fj__owns(const fj_task *task, const volatile void *address);
 /** @p task, the running one, holds it from now on, whoever did.  @return false when so many are held that there is no room */

@@ -2,6 +2,7 @@
 #include "runtime/parking.h"
 
 #include "base/native.h"
+#include "runtime/owners.h"
 #include "runtime/task_impl.h"
 #include "runtime/waiter.h"
 
@@ -135,13 +136,11 @@ static fj_code sleep_there(const fj__parking *p, struct parked *me)
     if (task == NULL)
         return fj__waiter_wait(&me->waiter, p->by);
     bool shielded = (p->how & FJ__PARK_SHIELDED) != 0, deaf = (p->how & FJ__PARK_DEAF) != 0;
-    task->waits_on = p->address;
     task->shields += shielded;
     task->deaf += deaf;
     code = deaf ? fj__waiter_pause(&me->waiter, p->by) : fj__waiter_wait(&me->waiter, p->by);
     task->deaf -= deaf;
     task->shields -= shielded;
-    task->waits_on = NULL;
     return code;
 }
 
@@ -170,12 +169,18 @@ static fj_code begin(struct parked *me, const volatile void *address, unsigned h
 
 fj_code fj__parking_wait(const fj__parking *p)
 {
+    const fj__wanted wanted = { .what = p->what,
+                                .kind = p->what,
+                                .object = (const void *)p->address,
+                                .owner = (p->how & FJ__PARK_OWNED) != 0 ? fj__holder_of : NULL,
+                                .lock = (p->how & FJ__PARK_OWNED) != 0 };
     struct lot *lot = lot_of(p->address);
     struct parked me;
     fj_code code = begin(&me, p->address, p->how, p->what);
 
     if (code != FJ_OK || !stand(lot, p, &me))
         return code;
+    me.waiter.wanted = &wanted;
     if (p->standing != NULL)
         p->standing(p->arg);
     for (;;) {

@@ -16,7 +16,8 @@ enum {
     FJ__PARK_SHIELDED = 1, /* neither cancelled nor timed out by an fj_timeout: only by its own deadline */
     FJ__PARK_DEAF = 2,     /* a cancellation is not told, but ends the wait once, as if woken for nothing */
     FJ__PARK_THREAD = 4,   /* the thread sleeps, even in a task */
-    FJ__PARK_BARGES = 8    /* does not stand back for the starved: they may wait for what it holds already */
+    FJ__PARK_BARGES = 8,   /* does not stand back for the starved: they may wait for what it holds already */
+    FJ__PARK_OWNED = 16    /* runtime/owners.h knows who has it, and so circles can be found */
 };
 
 typedef struct {

@@ -51,8 +51,7 @@ struct fj_task {
     void (*freed)(void *user);
     const char *name;
     const char *waits_for;
-    const volatile void *waits_on; /* the object of that, where it is somebody else's: runtime/parking.h */
-    void *made_at;                 /* in debug mode: for the report of an error that was never retrieved */
+    void *made_at; /* in debug mode: for the report of an error that was never retrieved */
     size_t stack;
     fj_code code; /* what fn answered */
     json_t *result;

@@ -90,9 +90,11 @@ static int block(pthread_mutex_t *m)
 int fj__mutex_lock(pthread_mutex_t *m, const fj__until *until)
 {
     attempt a = { .m = m, .error = EBUSY };
-    fj__parking p = {
-        .address = m, .still = still_locked, .arg = &a, .how = FJ__PARK_SHIELDED, .what = "pthread_mutex_t"
-    };
+    fj__parking p = { .address = m,
+                      .still = still_locked,
+                      .arg = &a,
+                      .how = FJ__PARK_SHIELDED | FJ__PARK_OWNED,
+                      .what = "pthread_mutex_t" };
     int error = 0;
 
     if (!fj__green_rt()->starved(m) || (knows_owner(m) && task_holds(m)))

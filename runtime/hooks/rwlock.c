@@ -44,9 +44,11 @@ static bool still_used(void *arg)
 static int wait_for(pthread_rwlock_t *l, bool (*still)(void *arg), const fj__until *until)
 {
     attempt a = { .l = l, .error = EBUSY };
-    fj__parking p = {
-        .address = l, .still = still, .arg = &a, .how = FJ__PARK_SHIELDED, .what = "pthread_rwlock_t"
-    };
+    fj__parking p = { .address = l,
+                      .still = still,
+                      .arg = &a,
+                      .how = FJ__PARK_SHIELDED | FJ__PARK_OWNED,
+                      .what = "pthread_rwlock_t" };
     int error = fj__until_check(until);
 
     if (error != 0)

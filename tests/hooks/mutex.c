@@ -394,6 +394,33 @@ START_TEST(what_the_thread_holds_its_tasks_do_not)
 }
 END_TEST
 
+static pthread_mutex_t other = PTHREAD_MUTEX_INITIALIZER;
+
+/* The one takes one and the other, the other the other and the one. */
+static void takes_both(void *arg)
+{
+    pthread_mutex_t *first = arg, *second = first == &lock ? &other : &lock;
+    struct timespec t;
+
+    ck_assert_int_eq(pthread_mutex_lock(first), 0);
+    atomic_fetch_add(&step, 1);
+    scene_until(&step, 2);
+    while (scene_circles == 0) {
+        t = scene_in_ms(CLOCK_REALTIME, 50);
+        if (pthread_mutex_timedlock(second, &t) == 0) /* the other has seen it */
+            ck_assert_int_eq(pthread_mutex_unlock(second), 0);
+    }
+    ck_assert_int_eq(pthread_mutex_unlock(first), 0);
+}
+
+START_TEST(a_circle_is_reported)
+{
+    scene_add(HERE, takes_both, &lock);
+    scene_add(_i, takes_both, &other);
+    scene_run();
+}
+END_TEST
+
 /* ---- many ------------------------------------------------------------------------------------------ */
 
 static unsigned count; /* under the lock */
@@ -508,6 +535,7 @@ Suite *mutex_suite(void)
     tcase_add_loop_test(c, where_nothing_may_suspend_it_blocks_or_says_that_it_would_for_ever, PLAIN, THERE);
     tcase_add_loop_test(c, what_the_thread_holds_its_tasks_do_not, PTHREAD_MUTEX_RECURSIVE,
                         PTHREAD_MUTEX_ERRORCHECK + 1);
+    tcase_add_loop_test(c, a_circle_is_reported, HERE, THERE + 1);
     tcase_add_loop_test(c, no_wake_up_is_lost_in_a_storm, PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_ERRORCHECK + 1);
     tcase_add_loop_test(c, who_comes_again_and_again_does_not_keep_others_out, HERE, THERE + 1);
     tcase_add_test(c, those_of_C11_are_the_same);

@@ -9,7 +9,7 @@
 
 #define MOST 64
 
-atomic_uint scene_troubles, scene_warnings;
+atomic_uint scene_troubles, scene_warnings, scene_circles;
 
 static struct actor {
     int place;
@@ -21,9 +21,12 @@ static const fj__native_calls *libc;
 
 static void count_warning(void *user, fj_log_level level, const char *component, const char *text)
 {
-    (void)user, (void)text;
+    (void)user;
     if (level == FJ_LOG_WARNING && strcmp(component, "runtime") == 0)
         atomic_fetch_add(&scene_warnings, 1);
+    if (strstr(text, "waits for pthread_mutex_t 0x") != NULL &&
+        strstr(text, "which task \"task\" holds") != NULL)
+        atomic_fetch_add(&scene_circles, 1);
 }
 
 void scene_begin(void)

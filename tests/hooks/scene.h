@@ -38,8 +38,8 @@ void scene_pause(void);
 /** Wait until somebody is parked on @p address, or until as many are as @p n. */
 void scene_until_parked(const volatile void *address);
 void scene_until(const atomic_int *word, int value);
-/** What loops complained of, and what was logged as a warning of the runtime's. */
-extern atomic_uint scene_troubles, scene_warnings;
+/** What loops complained of, what was logged as a warning of the runtime's, and of mutexes in circles. */
+extern atomic_uint scene_troubles, scene_warnings, scene_circles;
 
 /** One at @p holder takes something; one at @p taker takes it after that, and gets it only when it has been given back.
  *  Each function answers 0. */
