@@ -336,7 +336,8 @@ static fj_code plain(making *m, const fj__option *o, const char *text, char **re
     if (rc == FJ_BAD_CONFIG && is_secret(o))
         rc = fj_fail(err, FJ_BAD_CONFIG, "[%s] %s: a '$' in it refers to no option ('$$' is a dollar)",
                      o->group, o->name);
-    else if (rc == FJ_BAD_CONFIG)
+    else if (rc == FJ_BAD_CONFIG &&
+             m->depth == 0) /* of those that it goes through only the first is of interest */
         fj_error_prefix(err, "[%s] %s", o->group, o->name);
     if (rc == FJ_OK)
         rc = fj__option_plain(o, whole, ret, err);
@@ -432,7 +433,7 @@ static fj_code make(making *m, const fj__option *o, fj__value *v, fj_error **err
     }
     if (rc == FJ_OK && several)
         rc = make_items(m, o, &from, v, err);
-    if (rc == FJ_BAD_CONFIG)
+    if (rc == FJ_BAD_CONFIG && m->depth == 0)
         fj_error_prefix(err, "%s", from.origin);
     v->origin = fj__strdup(from.origin);
     if (from.entry != NULL && fj__entry_rank(from.entry, o) > 0)

@@ -85,7 +85,7 @@ char *fj__options_sample(void);
 extern const fj__option fj__foreign[];
 extern const size_t fj__foreign_count;
 
-/** Log each option that has a value other than its default and does nothing, with where it was set.
+/** Log each older name that was used, and each option that has a value other than its default and does nothing, with where it was set.
  *  @return how many are FJ__MISSING */
 size_t fj__conf_note_unused(const fj_conf *conf);
 

@@ -151,6 +151,8 @@ fj_code tool_conf(const tool_opts *o, fj_conf **ret, fj_error **err)
 
     if (conf == NULL)
         return fj_fail(err, FJ_NOMEM, "out of memory");
+    if (o->config_count == 0)
+        rc = fj_conf_read_default(conf, NULL, err);
     for (size_t i = 0; rc == FJ_OK && i < o->config_count; i++)
         rc = fj_conf_read(conf, o->config_files[i], err);
     if (rc == FJ_OK && tool_log_level(o) != NULL) /* above what the files say */

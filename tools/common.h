@@ -17,7 +17,8 @@ enum {
     TOOL_CONTEXT = 1 << 3,  /* --context */
     TOOL_CAST = 1 << 4,     /* --fanout --count */
     TOOL_SERVER = 1 << 5,   /* --server */
-    TOOL_SERVE = 1 << 6     /* --executor --exec --module --echo */
+    TOOL_SERVE = 1 << 6,    /* --executor --exec --module --echo */
+    TOOL_CONFIG = 1 << 7    /* --strict --origin --all --defaults */
 };
 
 #define TOOL_CONFIG_FILES 16
@@ -34,6 +35,7 @@ typedef struct {
     unsigned long count;
     unsigned verbose;
     bool json, quiet, fanout, echo;
+    bool strict, origin, all, defaults;
     char **rest; /* the arguments that are no options */
     int rest_count;
 } tool_opts;
@@ -75,7 +77,7 @@ int tool_print(const tool_opts *o, const json_t *value);
 /** A remark to standard error, unless --quiet. */
 void tool_note(const tool_opts *o, const char *format, ...) FJ_PRINTF(2, 3);
 
-/** The configuration of --config-file.  @param ret gives */
+/** The configuration of --config-file and --config-dir, or where there is none, of the default places.  @param ret gives */
 fj_code tool_conf(const tool_opts *o, fj_conf **ret, fj_error **err);
 /** The transport of --url, FJORD_URL or the configuration, in that order.  @param ret gives */
 fj_code tool_open(tool_opts *o, fj_transport **ret, fj_error **err);
@@ -86,6 +88,15 @@ void tool_target(const tool_opts *o, char *text, fj_target *ret);
 /** key=text and key:=json from the @p first of the rest on.  @param ret gives
  *  @return -1 to go on; else the exit code */
 int tool_args(const tool_opts *o, int first, json_t **ret);
+
+/* config_check.c, config_show.c, config_man.c: see config.c */
+
+int tool_config_check(const tool_opts *o);
+int tool_config_show(const tool_opts *o);
+/** fjord.conf(5), in mdoc. */
+int tool_config_man(const tool_opts *o);
+/** What may be shown of a URL: its password hidden.  @return gives; NULL when memory ran out */
+char *tool_shown_url(const char *text);
 
 /* exec.c: --exec */
 

@@ -11,7 +11,8 @@ static const tool_command commands[] = {
     { "serve", tool_serve,
       "serve TOPIC [--server NAME] (--exec 'PROGRAM' | --module ./calc.so | --echo) [--executor NAME]" },
     { "ping", tool_ping, "ping TOPIC[.SERVER]" },
-    { "config", tool_config, "config sample | check FILE... | show" },
+    { "config", tool_config,
+      "config sample | check [FILE...] [--strict] | show [--origin] [--all | --defaults] [GROUP.KEY...]" },
     { "version", tool_version, "version" },
 };
 

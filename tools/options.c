@@ -25,6 +25,11 @@ enum {
     OPT_EXEC,
     OPT_MODULE,
     OPT_ECHO,
+    OPT_STRICT,
+    OPT_ORIGIN,
+    OPT_ALL,
+    OPT_DEFAULTS,
+    OPT_CONFIG_DIR,
     OPT_HELP
 };
 
@@ -47,6 +52,11 @@ static const struct {
     { "module", "FILE", OPT_MODULE, TOOL_SERVE, "serve the endpoints of a shared object" },
     { "echo", NULL, OPT_ECHO, TOOL_SERVE, "answer any method with its arguments" },
     { "executor", "NAME", OPT_EXECUTOR, TOOL_SERVE, "how methods run" },
+    { "strict", NULL, OPT_STRICT, TOOL_CONFIG, "check: a warning is an error" },
+    { "origin", NULL, OPT_ORIGIN, TOOL_CONFIG, "show: where each value comes from" },
+    { "all", NULL, OPT_ALL, TOOL_CONFIG, "show: what is other programs', too" },
+    { "defaults", NULL, OPT_DEFAULTS, TOOL_CONFIG, "show: the table of options, whatever the files say" },
+    { "config-dir", "D", OPT_CONFIG_DIR, TOOL_COMMON, "read every *.conf of this folder; may be repeated" },
     { "config-file", "F", OPT_CONFIG, TOOL_COMMON, "read this file, or folder of *.conf; may be repeated" },
     { "url", "URL", OPT_URL, TOOL_COMMON, "the broker; better in FJORD_URL or transport_url" },
     { "exchange", "E", OPT_EXCHANGE, TOOL_COMMON, "the control exchange" },
@@ -156,7 +166,7 @@ static int take_context(tool_opts *o, const char *text)
 static int take_config(tool_opts *o, const char *path)
 {
     if (o->config_count == TOOL_CONFIG_FILES)
-        return tool_misuse(o, "at most %d times --config-file", TOOL_CONFIG_FILES);
+        return tool_misuse(o, "at most %d times --config-file and --config-dir", TOOL_CONFIG_FILES);
     o->config_files[o->config_count++] = path;
     return -1;
 }
@@ -201,6 +211,18 @@ static void take_plain(tool_opts *o, int option, const char *value)
     case OPT_ECHO:
         o->echo = true;
         break;
+    case OPT_STRICT:
+        o->strict = true;
+        break;
+    case OPT_ORIGIN:
+        o->origin = true;
+        break;
+    case OPT_ALL:
+        o->all = true;
+        break;
+    case OPT_DEFAULTS:
+        o->defaults = true;
+        break;
     default:
         break;
     }
@@ -210,6 +232,7 @@ static int take(tool_opts *o, int option, char *value)
 {
     switch (option) {
     case OPT_CONFIG:
+    case OPT_CONFIG_DIR:
         return take_config(o, value);
     case OPT_URL:
         return take_url(o, value);

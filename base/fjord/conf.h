@@ -12,7 +12,7 @@
  * program's too.  Order of precedence: fj_conf_set(), the environment's OS_GROUP__OPTION, files (the
  * last one wins), the table's default.
  *
- * A conf may be read by many threads at once; loading and setting need it alone.
+ * A conf may be read by many threads at once, also while it is reloaded; reading files and setting need it alone.
  */
 #include <fjord/base.h>
 #include <fjord/error.h>
@@ -35,6 +35,15 @@ FJ_API FJ_MUST_USE fj_code fj_conf_parse(fj_conf *conf, const char *name, const 
  *  of ~/.fjord, ~, /etc/fjord and /etc that has it; then in the same way the folders fjord.conf.d and PROGRAM.conf.d.
  *  None is needed.  @errors as fj_conf_read().  @blocks on the file system */
 FJ_API FJ_MUST_USE fj_code fj_conf_read_default(fj_conf *conf, const char *program, fj_error **err);
+/** What fj_conf_reload() found.  @param now  whether the new value counts from now on; false: the option is read once, and has its old
+ *  value until the program starts again.  What is passed is lent for ever. */
+typedef void (*fj_conf_changed)(void *user, const char *group, const char *key, bool now);
+/** Read again every file and folder that @p conf was read from.  Options that reload have their new values in one step; what was
+ *  fj_conf_set() or parsed from memory stays.  On failure nothing changes.  Others may read @p conf meanwhile, and what it
+ *  lent them stays valid until it is freed, which is also how long the values of before are kept; one thread reloads at a time.
+ *  @param changed  called for each option of the table whose value differs; NULL: nobody asks
+ *  @errors as fj_conf_read().  @blocks on the file system */
+FJ_API FJ_MUST_USE fj_code fj_conf_reload(fj_conf *conf, fj_conf_changed changed, void *user, fj_error **err);
 /** Set one option, above every file.  @p value is parsed as in a file; NULL takes the setting back.
  *  @errors NOT_FOUND for an option the table does not have, BAD_CONFIG for a bad value */
 FJ_API FJ_MUST_USE fj_code fj_conf_set(fj_conf *conf, const char *group, const char *key, const char *value,

@@ -21,6 +21,10 @@ def all_lists():
             ("oslo_messaging_notifications", [routing.router_config])]
 
 
+def all_names():
+    return [f"{group or 'DEFAULT'}.{opt.name}" for group, some in all_lists() for opt in some]
+
+
 CONF = cfg.ConfigOpts()
 for _group, _some in all_lists():
     CONF.register_opts(_some, group=_group)
@@ -44,3 +48,8 @@ def takes_more(key, value):
     """Whether this is a value that Fjord takes on purpose, though oslo.messaging 14.0.3 does not."""
     more = differences.TAKES_MORE.get(key)
     return more is not None and more[0](value)
+
+
+def takes_more_of(group, name, path):
+    """Whether a file may hold a value of this option that Fjord takes on purpose."""
+    return f"{group or 'DEFAULT'}.{name}" in differences.TAKES_MORE and path in differences.TAKES_MORE_FILES

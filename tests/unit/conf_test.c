@@ -6,6 +6,8 @@
 #include <fjord/conf.h>
 #include <fjord/log.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,8 +263,6 @@ START_TEST(every_option_of_the_table_is_well_formed_and_the_sample_parses)
 }
 END_TEST
 
-/* ---- options that do nothing ---------------------------------------------------------------------------------- */
-
 static char heard[2048];
 
 static void hear(void *user, fj_log_level level, const char *component, const char *line)
@@ -271,6 +271,133 @@ static void hear(void *user, fj_log_level level, const char *component, const ch
     size_t n = strlen(heard);
     (void)snprintf(heard + n, sizeof heard - n, "%s %s\n", fj_log_level_name(level), line);
 }
+
+/* ---- reloading ------------------------------------------------------------------------------------------------ */
+
+static char changes[1024];
+
+static void note_change(void *user, const char *group, const char *key, bool now)
+{
+    (void)user;
+    size_t n = strlen(changes);
+    (void)snprintf(changes + n, sizeof changes - n, "%s.%s %s\n", group, key, now ? "now" : "later");
+}
+
+START_TEST(a_reload_takes_in_what_reloads_and_tells_what_does_not)
+{
+    char folder[] = "/tmp/fj-conf-XXXXXX";
+    fj_conf *c = NULL;
+    fj_error *err = NULL;
+
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    put_file(folder, "a.conf", "[fjord]\ndrain = 1\nack = admit\n[other]\nx = 1\n");
+    ck_assert(fj_conf_load(folder, &c, &err) == FJ_OK);
+    ck_assert(fj_conf_set(c, "fjord", "start_timeout", "9", NULL) == FJ_OK);
+    ck_assert(fj_conf_parse(c, "m", "[fjord]\nresend = maybe\n", 23, NULL) == FJ_OK);
+    const char *lent = fj_conf_str(c, "fjord", "drain");
+    ck_assert(fj_conf_reload(c, note_change, NULL, &err) == FJ_OK);
+    ck_assert_str_eq(changes, "");
+    put_file(folder, "a.conf", "[fjord]\ndrain = 2\nack = done\n[other]\nx = 2\n");
+    put_file(folder, "b.conf", "[DEFAULT]\nrpc_response_timeout = 7\n[fjord]\nstart_timeout = 8\n");
+    ck_assert(fj_conf_reload(c, note_change, NULL, &err) == FJ_OK);
+    ck_assert_str_eq(changes, "DEFAULT.rpc_response_timeout now\nfjord.ack later\nfjord.drain now\n");
+    ck_assert_str_eq(lent, "1");
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "drain"), "2");
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "ack"), "admit");
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "start_timeout"), "9");
+    ck_assert_str_eq(fj_conf_str(c, "fjord", "resend"), "maybe");
+    char *text = NULL;
+    ck_assert(fj_conf_lookup(c, "other", "x", &text, NULL) == FJ_OK);
+    ck_assert_str_eq(text, "2");
+    free(text);
+    put_file(folder, "b.conf", "junk\n");
+    ck_assert(fj_conf_reload(c, NULL, NULL, &err) == FJ_BAD_CONFIG);
+    ck_assert_int_eq(fj_conf_int(c, "DEFAULT", "rpc_response_timeout"), 7);
+    fj_error_free(err);
+    fj_conf_free(c);
+    drop_file(folder, "a.conf");
+    drop_file(folder, "b.conf");
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
+static atomic_bool reload_ends;
+
+static void *read_on(void *user)
+{
+    const fj_conf *c = user;
+    size_t torn = 0;
+
+    while (!atomic_load(&reload_ends)) {
+        const char *exchange = fj_conf_str(c, "fjord", "log_components");
+        torn += strcmp(exchange, "amqp=info") != 0 && strcmp(exchange, "fake=debug") != 0;
+        torn += fj_conf_int(c, "fjord", "drain") < 1;
+    }
+    return (void *)(uintptr_t)torn;
+}
+
+START_TEST(threads_read_while_another_reloads)
+{
+    char folder[] = "/tmp/fj-conf-XXXXXX";
+    fj_conf *c = NULL;
+    pthread_t readers[2];
+    void *torn = NULL;
+
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    put_file(folder, "a.conf", "[fjord]\ndrain = 1\nlog_components = amqp=info\n");
+    ck_assert(fj_conf_load(folder, &c, NULL) == FJ_OK);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&readers[i], NULL, read_on, c), 0);
+    for (int i = 0; i < 50; i++) {
+        put_file(folder, "a.conf",
+                 i % 2 == 0 ? "[fjord]\ndrain = 2\nlog_components = fake=debug\n"
+                            : "[fjord]\ndrain = 1\nlog_components = amqp=info\n");
+        ck_assert(fj_conf_reload(c, NULL, NULL, NULL) == FJ_OK);
+        ck_assert_int_eq(fj_conf_int(c, "fjord", "drain"), i % 2 == 0 ? 2 : 1);
+    }
+    atomic_store(&reload_ends, true);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(pthread_join(readers[i], &torn), 0);
+        ck_assert_ptr_null(torn);
+    }
+    fj_conf_free(c);
+    drop_file(folder, "a.conf");
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
+START_TEST(an_older_name_counts_by_its_file_and_is_warned_of)
+{
+    static const char later[] = "[DEFAULT]\nrpc_thread_pool_size = 5\namqp_auto_delete = yes\n";
+    fj_conf *c = parsed("[DEFAULT]\nexecutor_thread_pool_size = 4\nrpc_thread_pool_size = 3\n");
+
+    ck_assert_int_eq(fj_conf_int(c, "DEFAULT", "executor_thread_pool_size"), 4);
+    ck_assert(fj_conf_parse(c, "u.conf", later, sizeof later - 1, NULL) == FJ_OK);
+    ck_assert_int_eq(fj_conf_int(c, "DEFAULT", "executor_thread_pool_size"), 5);
+    ck_assert(fj_conf_bool(c, "oslo_messaging_rabbit", "amqp_auto_delete"));
+    fj_log_set(hear, NULL);
+    ck_assert_uint_eq(fj__conf_note_unused(c), 0);
+    ck_assert_str_eq(heard,
+                     "warning u.conf:2: [DEFAULT] rpc_thread_pool_size is deprecated; it is now [DEFAULT] "
+                     "executor_thread_pool_size\n"
+                     "warning u.conf:3: [DEFAULT] amqp_auto_delete is deprecated; it is now "
+                     "[oslo_messaging_rabbit] amqp_auto_delete\n");
+    fj_conf_free(c);
+}
+END_TEST
+
+START_TEST(an_empty_number_is_unset_and_reads_as_its_default)
+{
+    fj_conf *c = parsed("[DEFAULT]\nrpc_response_timeout =\nexecutor_thread_pool_size = 0_7\n");
+
+    ck_assert_ptr_null(fj_conf_str(c, "DEFAULT", "rpc_response_timeout"));
+    ck_assert_int_eq(fj_conf_int(c, "DEFAULT", "rpc_response_timeout"), 60);
+    ck_assert_str_eq(fj_conf_str(c, "DEFAULT", "executor_thread_pool_size"), "7");
+    fj_conf_free(c);
+}
+END_TEST
+
+/* ---- options that do nothing ---------------------------------------------------------------------------------- */
 
 START_TEST(an_option_that_is_set_and_does_nothing_is_told_of)
 {
@@ -426,6 +553,10 @@ int main(void)
     tcase_add_test(tests, a_multi_valued_option_adds_up_over_files_unless_it_is_set);
     tcase_add_test(tests, a_folder_is_read_in_alphabetical_order_and_whole_or_not_at_all);
     tcase_add_test(tests, every_option_of_the_table_is_well_formed_and_the_sample_parses);
+    tcase_add_test(tests, a_reload_takes_in_what_reloads_and_tells_what_does_not);
+    tcase_add_test(tests, threads_read_while_another_reloads);
+    tcase_add_test(tests, an_older_name_counts_by_its_file_and_is_warned_of);
+    tcase_add_test(tests, an_empty_number_is_unset_and_reads_as_its_default);
     tcase_add_test(tests, an_option_that_is_set_and_does_nothing_is_told_of);
     tcase_add_test(tests, every_option_of_oslo_is_known_with_its_default);
     tcase_add_test(tests, the_sample_in_the_tree_is_that_of_the_table);
