@@ -303,7 +303,7 @@ __attribute__((noinline)) static fj_code registered_pause(fj__waiter *w, fj_dead
 
 fj_code fj__circle_pause(fj__waiter *w, fj_deadline by)
 {
-    if (w->task->held != 0)
+    if (w->task->held != 0 || atomic_load_explicit(&w->task->owned, memory_order_relaxed) != 0)
         return registered_pause(w, by);
     if (waits_here((const fj_task *)w->wanted->object))
         only_look(w, by);

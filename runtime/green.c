@@ -9,6 +9,7 @@
 #include "runtime/owners.h"
 #include "runtime/parking.h"
 #include "runtime/pool.h"
+#include "runtime/report.h"
 #include "runtime/task_impl.h"
 
 #include <dlfcn.h>
@@ -216,6 +217,7 @@ static const fj__green_runtime runtime_half = {
     .starved = fj__parking_starved,
     .meet = meet,
     .blocks = blocks,
+    .stuck = fj__report_stuck_lock,
 };
 
 /* ---- finding them -------------------------------------------------------------------------------- */
@@ -339,6 +341,20 @@ fj_code fj_green_patch(unsigned what, fj_error **err)
     return FJ_OK;
 }
 
+void fj__green_watch(void)
+{
+    if (fj__green_check(FJ_PATCH_MUTEX, NULL) != FJ_OK)
+        return;
+    (void)fj__native.pthread_mutex_lock(&patching);
+    table->patch(table->patched() | FJ__PATCH_WATCH);
+    (void)fj__native.pthread_mutex_unlock(&patching);
+}
+
+bool fj__green_watched(void)
+{
+    return table != NULL && (table->patched() & (FJ__PATCH_WATCH | FJ_PATCH_MUTEX)) == FJ__PATCH_WATCH;
+}
+
 bool fj_is_patched(unsigned what)
 {
     const fj__green_hooks_table *t = hooks();
@@ -351,5 +367,5 @@ bool fj_green_here(void)
     const fj_task *task = fj_task_current();
     const int *on = task != NULL && task->green ? fj__green_switch() : NULL;
 
-    return on != NULL && *on != 0 && table->patched() != 0;
+    return on != NULL && *on != 0 && (table->patched() & FJ_PATCH_ALL) != 0;
 }

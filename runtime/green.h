@@ -6,6 +6,10 @@
 
 /** This thread's switch, or NULL when there is no libfjord-green.  Lends, for the thread's life. */
 int *fj__green_switch(void);
+/** Debug mode is on: from now on who holds mutexes is watched. */
+void fj__green_watch(void);
+/** Whether mutexes are watched, and not patched: to wait with one held blocks whoever wants it on this thread. */
+bool fj__green_watched(void);
 /** Whether every group of @p what has its hooks before libc's functions.
  *  @errors UNSUPPORTED: the text says what is missing and what to do   @thread any */
 fj_code fj__green_check(unsigned what, fj_error **err);

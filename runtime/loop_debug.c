@@ -3,6 +3,7 @@
 #include "runtime/loop_impl.h"
 
 #include "base/log.h"
+#include "runtime/green.h"
 
 #include <stdio.h>
 
@@ -80,6 +81,7 @@ void fj_loop_set_debug(fj_loop *loop, bool on)
         loop->watchdog = NULL;
         return;
     }
+    fj__green_watch();
     /* Without a watchdog the rest of debug mode goes on. */
     if (fj__watchdog_new(&loop->slow_ns, &loop->watchdog, &error) != FJ_OK)
         fj__loop_trouble(loop, "debug mode has no watchdog", error);

@@ -148,6 +148,23 @@ void fj__disown(const volatile void *address)
         disown(s, address);
 }
 
+const volatile void *fj__owned_by(const fj_task *task)
+{
+    const volatile void *address = NULL;
+
+    for (size_t i = 0; address == NULL && i < STRIPES; i++) {
+        if (is_empty(&stripes[i]))
+            continue;
+        lock(&stripes[i]);
+        for (unsigned k = 0; k < atomic_load_explicit(&stripes[i].n, memory_order_relaxed); k++) {
+            if (stripes[i].held[k].task == task)
+                address = stripes[i].held[k].address;
+        }
+        unlock(&stripes[i]);
+    }
+    return address;
+}
+
 static const volatile void *take_one(struct stripe *s, const fj_task *task)
 {
     const volatile void *address = NULL;

@@ -20,6 +20,8 @@ void *fj__holder_of(const void *address);
 bool fj__owns(const fj_task *task, const volatile void *address);
 /** @p task, the running one, holds it from now on, whoever did.  @return false when so many are held that there is no room */
 bool fj__own(fj_task *task, const volatile void *address);
+/** One of those that @p task holds; NULL: none. */
+const volatile void *fj__owned_by(const fj_task *task);
 /** Nobody does.  @thread any */
 void fj__disown(const volatile void *address);
 /** @p task ends: what it still holds is reported and forgotten.  @thread its loop's */

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "runtime/green.h"
+#include "runtime/report.h"
 #include "runtime/trace.h"
 
 #include <sched.h>
@@ -288,6 +289,8 @@ fj_code fj__task_park(const char *what, fj_deadline by)
         return FJ_WRONG_CONTEXT;
     }
     if (!task->woken) {
+        if (atomic_load_explicit(&task->owned, memory_order_relaxed) != 0 && fj__green_watched())
+            fj__report_held(task, what);
         fj_deadline end = fj__task_latest(task, by);
         /* With no memory for a timer it looks again in each turn. */
         if (!fj_is_never(end) && !fj__loop_timer_set(task->loop, &task->timer, end))

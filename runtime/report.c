@@ -3,9 +3,11 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "runtime/owners.h"
 #include "runtime/task_impl.h"
 #include "runtime/trace.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -94,6 +96,73 @@ void fj__report_here(fj_log_level level, const char *text)
     void *frames[FJ__TRACE_FRAMES];
 
     log_trace(level, text, frames, fj__trace_take(frames, FJ__TRACE_FRAMES));
+}
+
+/* ---- locks of libc ------------------------------------------------------------------------------ */
+
+/* Whether a call from this place, the innermost calls of it, is told for the first time. */
+static bool is_new_place(void *const *frames, int n)
+{
+    static _Atomic uintptr_t places[64];
+    uintptr_t place = 0;
+
+    for (int i = 0; i < n && i < 12; i++)
+        place = place * 31 + (uintptr_t)frames[i];
+    for (size_t i = 0; i < fj__countof(places); i++) {
+        uintptr_t there = 0;
+        if (atomic_compare_exchange_strong(&places[i], &there, place))
+            return true;
+        if (there == place)
+            return false;
+    }
+    return false;
+}
+
+static bool has_room(const fj_task *task)
+{
+    const char *here = __builtin_frame_address(0);
+
+    return here < task->fibre.stack.base || (size_t)(here - task->fibre.stack.base) >= FJ__TRACE_ROOM;
+}
+
+__attribute__((noinline)) static void tell_held(const fj_task *task, const char *what)
+{
+    void *frames[FJ__TRACE_FRAMES];
+    int n = fj__trace_take(frames, FJ__TRACE_FRAMES);
+
+    if (!is_new_place(frames, n))
+        return;
+    char *text = fj__format(
+        "task \"%s\" waits for %s and holds the pthread_mutex_t %p: a task of the same thread that locks "
+        "it blocks them all",
+        task->name, what != NULL ? what : "its turn", (const void *)fj__owned_by(task));
+    if (text != NULL)
+        log_trace(FJ_LOG_WARNING, text, frames, n);
+    fj__free(text);
+}
+
+/* The unwinder was loaded by the watchdog. */
+void fj__report_held(const fj_task *task, const char *what)
+{
+    if (has_room(task))
+        tell_held(task, what);
+}
+
+void fj__report_stuck_lock(const volatile void *address)
+{
+    const fj_task *task = fj_task_current();
+    fj_task *owner = fj__owner_of(address);
+    char *text =
+        fj__format("task \"%s\" locks the pthread_mutex_t %p, which %s%s%s: the thread blocks for ever",
+                   task->name, (const void *)address, owner != NULL ? "task \"" : "its own thread",
+                   owner != NULL ? owner->name : "", owner != NULL ? "\" of the same thread holds" : " holds");
+
+    if (text != NULL && has_room(task))
+        fj__report_here(FJ_LOG_ERROR, text);
+    else
+        fj__log(FJ_LOG_ERROR, "loop", "%s", text != NULL ? text : "a task locks a mutex that its thread holds");
+    fj__free(text);
+    fj_task_unref(owner);
 }
 
 static void look_at(fj_log_level level, fj_task *task, const char *text)

@@ -17,6 +17,10 @@ char *fj__report_task(const fj_task *task);
 char *fj__report_join(char *text, const char *between, const char *more);
 /** Log @p text (lends) with where @p task (lends) waits: now if this is its loop's thread, else from there, soon. */
 void fj__report_sight(fj_log_level level, fj_task *task, const char *text);
+/** Once for each place: @p task, the running one, holds a lock of libc's and is about to suspend, to wait for @p what. */
+void fj__report_held(const fj_task *task, const char *what);
+/** The running task is about to block its thread for ever: the thread holds the mutex at @p address itself. */
+void fj__report_stuck_lock(const volatile void *address);
 /** The same of the calling thread. */
 void fj__report_here(fj_log_level level, const char *text);
 

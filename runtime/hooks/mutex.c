@@ -132,9 +132,26 @@ int fj__mutex_unlock(pthread_mutex_t *m)
     return error;
 }
 
+/* Not patched, in debug mode: it blocks as ever, and reports hear of it. */
+static int watched_lock(pthread_mutex_t *m)
+{
+    int error = REAL(pthread_mutex_trylock)(m);
+
+    if (error == EBUSY) {
+        if (!knows_owner(m) && thread_holds(m))
+            fj__green_rt()->stuck(m);
+        error = REAL(pthread_mutex_lock)(m);
+    }
+    if (error == 0)
+        (void)fj__green_rt()->own(m);
+    return error;
+}
+
 FJ__HOOK int pthread_mutex_lock(pthread_mutex_t *m)
 {
-    if (!fj__locks_green() || fj__mutex_alone(m))
+    if (!fj__locks_green())
+        return fj__green(FJ__PATCH_WATCH) ? watched_lock(m) : REAL(pthread_mutex_lock)(m);
+    if (fj__mutex_alone(m))
         return REAL(pthread_mutex_lock)(m);
     return fj__mutex_lock(m, FJ__UNTIL(CLOCK_MONOTONIC, NULL));
 }
@@ -165,6 +182,8 @@ FJ__HOOK int pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const 
 
 FJ__HOOK int pthread_mutex_unlock(pthread_mutex_t *m)
 {
+    if (!fj__locks_live() && fj__green(FJ__PATCH_WATCH))
+        fj__green_rt()->disown(m);
     if (!fj__locks_live() || fj__mutex_alone(m))
         return REAL(pthread_mutex_unlock)(m);
     return fj__mutex_unlock(m);

@@ -25,6 +25,9 @@
 #include <sys/uio.h>
 #include <time.h>
 
+/** Beside the groups: who holds mutexes is watched though they are not patched; in debug mode. */
+#define FJ__PATCH_WATCH (1u << 31)
+
 #define FJ__GREEN_ABI 1u
 
 /** What the hooks ask of the runtime.  Called only in a green task (but where a thread is named). */
@@ -64,6 +67,8 @@ typedef struct {
     int (*meet)(const volatile void *address, unsigned n, unsigned how, const char *what);
     /** Once for each: @p what, which green tasks have used, blocks their threads.  Lends, for ever. */
     void (*blocks)(const char *what);
+    /** The thread is about to wait for the mutex at @p address, which it holds itself: for ever. */
+    void (*stuck)(const volatile void *address);
 } fj__green_runtime;
 
 /** What the hook library offers. */

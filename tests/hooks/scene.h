@@ -58,5 +58,6 @@ Suite *sem_suite(void);
 Suite *rwlock_suite(void);
 Suite *join_suite(void);
 Suite *cxx_suite(void);
+Suite *reports_suite(void);
 
 #endif

@@ -27,6 +27,7 @@ int main(void)
     srunner_add_suite(r, rwlock_suite());
     srunner_add_suite(r, join_suite());
     srunner_add_suite(r, cxx_suite());
+    srunner_add_suite(r, reports_suite());
     srunner_run_all(r, CK_ENV);
     failed = srunner_ntests_failed(r);
     srunner_free(r);
