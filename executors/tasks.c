@@ -12,6 +12,7 @@
 #include "executors/intake.h"
 #include "executors/watched.h"
 #include "runtime/loop.h"
+#include "runtime/report.h"
 #include "runtime/task.h"
 
 /* JSON of a whole message is read on it: see executors.md's figures for stacks. */
@@ -392,6 +393,27 @@ static bool is_over(struct tasks *t)
     return over;
 }
 
+/* Where the methods are that a stop has waited for in vain. */
+static void tell_running(struct tasks *t)
+{
+    enum { TOLD = 20 };
+
+    for (unsigned i = 0, told = 0; i < t->slots.n && told < TOLD; i++) {
+        (void)fj__native.pthread_mutex_lock(&t->lock);
+        fj_task *task = t->runs[i].task != NULL ? fj_task_ref(t->runs[i].task) : NULL;
+        (void)fj__native.pthread_mutex_unlock(&t->lock);
+        if (task == NULL)
+            continue;
+        char *text =
+            fj__format("method \"%s\" still runs when its server should have ended", fj_task_name(task));
+        if (text != NULL)
+            fj__report_sight(FJ_LOG_WARNING, task, text);
+        fj__free(text);
+        fj_task_unref(task);
+        told++;
+    }
+}
+
 fj_code fj__tasks_stop(fj_executor *x, fj_deadline by, fj_error **err)
 {
     const fj_deadline passed = { .ns = 1 };
@@ -404,6 +426,8 @@ fj_code fj__tasks_stop(fj_executor *x, fj_deadline by, fj_error **err)
     if (wait_until(t, is_drained, by))
         return FJ_OK;
     fj_code code = fj__slots_drain(&t->slots, passed, err); /* which names what runs */
+    if (code == FJ_TIMEOUT)
+        tell_running(t);
     return code != FJ_OK ? code : fj_fail(err, FJ_TIMEOUT, "what polls the broker has not ended");
 }
 

@@ -267,10 +267,13 @@ static bool post(fj_log_level level, fj_task *task, const char *text)
 
 void fj__report_sight(fj_log_level level, fj_task *task, const char *text)
 {
-    if (fj_loop_running() == task->loop) {
-        look_at(level, task, text);
-    } else if (fj__task_hold(task)) { /* and so its loop is there */
+    if (!fj__task_hold(task))
+        return;
+    /* It has not ended, and so its loop is there. */
+    bool here = fj__loop_here(task->loop);
+    if (!here)
         (void)post(level, task, text);
-        fj__task_release(task);
-    }
+    fj__task_release(task);
+    if (here) /* where it cannot end meanwhile */
+        look_at(level, task, text);
 }

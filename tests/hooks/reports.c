@@ -142,6 +142,32 @@ START_TEST(a_task_that_is_about_to_block_its_thread_for_ever_is_told_before)
 }
 END_TEST
 
+/* ---- a green task that blocks its loop ------------------------------------------------------------- */
+
+FJ_API void spins_until_told(void);
+
+__attribute__((noinline)) void spins_until_told(void)
+{
+    while (said("has blocked the loop", NULL) == 0)
+        (void)sched_yield();
+}
+
+RT_TASK(spins)
+{
+    spins_until_told();
+    return FJ_OK;
+}
+
+START_TEST(a_green_task_that_blocks_its_loop_is_told_with_its_name_and_stack)
+{
+    rt_code(fj_green_patch(FJ_PATCH_SOCKET | FJ_PATCH_TIME, NULL), OK);
+    fj_loop_set_slow_callback_duration(rt_loop, 0.01);
+    fj_loop_set_debug(rt_loop, true);
+    rt_code(rt_join(green(spins, NULL, "calc.spin")), OK);
+    told("warning loop: calc.spin has blocked the loop for ", "spins_until_told+0x", 1);
+}
+END_TEST
+
 Suite *reports_suite(void)
 {
     Suite *s = suite_create("hooks: reports");
@@ -152,6 +178,7 @@ Suite *reports_suite(void)
     tcase_add_test(c, a_circle_of_patched_mutexes_is_told);
     tcase_add_test(c, a_wait_with_a_mutex_that_is_not_patched_is_told_once_a_place_in_debug_mode);
     tcase_add_test(c, a_task_that_is_about_to_block_its_thread_for_ever_is_told_before);
+    tcase_add_test(c, a_green_task_that_blocks_its_loop_is_told_with_its_name_and_stack);
     suite_add_tcase(s, c);
     return s;
 }

@@ -373,6 +373,51 @@ START_TEST(an_idle_server_is_not_told_be_it_on_a_broker)
 }
 END_TEST
 
+/* ---- a stop that waits in vain -------------------------------------------------------------------- */
+
+static fj_code waits_for_ever(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)ret, (void)err;
+    return waits_inside();
+}
+
+static const fj_method stuck_methods[] = { FJ_METHOD("hangs", FJ_CORO, waits_for_ever) };
+static const fj_endpoint stuck_endpoint = FJ_ENDPOINT(NULL, "1.0", stuck_methods);
+static const fj_target to_it = FJ_TARGET(.topic = "t");
+
+RT_TASK(casts)
+{
+    return fj_client_cast(user, "hangs", NULL, NULL, err);
+}
+
+START_TEST(a_stop_that_waits_in_vain_tells_where_the_methods_are)
+{
+    static const char text[] = "[fjord]\nexecutor = coroutine\n";
+    fj_conf *conf = fj_conf_new();
+    fj_transport *transport = NULL;
+    fj_server *server = NULL;
+    fj_client *client = NULL;
+
+    ck_assert_int_eq(fj_conf_parse(conf, "test", text, strlen(text), NULL), FJ_OK);
+    ck_assert_int_eq(fj_transport_open(conf, "fake://", &transport, NULL), FJ_OK);
+    fj_conf_free(conf);
+    ck_assert_int_eq(fj_server_new(transport, &here, NULL, &server, NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_add(server, &stuck_endpoint, NULL, NULL), FJ_OK);
+    ck_assert_int_eq(fj_server_start(server, NULL), FJ_OK);
+    ck_assert_int_eq(fj_client_new(transport, &to_it, NULL, &client, NULL), FJ_OK);
+    rt_code(rt_run(casts, client), OK);
+    rt_settle();
+    fj_server_stop(server);
+    rt_code(fj_server_wait(server, fj_in_ms(10), NULL), TIMEOUT);
+    told("warning loop: method \"hangs\" still runs when its server should have ended, at ", "waits_inside+0x",
+         1);
+    fj_event_set(event);
+    server = fj_server_free(server);
+    client = fj_client_free(client);
+    transport = fj_transport_free(transport);
+}
+END_TEST
+
 /* ---- asked for ------------------------------------------------------------------------------------ */
 
 static void add_line(void *user, const char *text)
@@ -519,6 +564,7 @@ int main(void)
     tcase_add_test(t, thousands_who_wait_for_one_that_sleeps_are_not_told);
     tcase_add_test(t, an_idle_server_is_not_told_be_it_on_fake);
     tcase_add_test(t, an_idle_server_is_not_told_be_it_on_a_broker);
+    tcase_add_test(t, a_stop_that_waits_in_vain_tells_where_the_methods_are);
     tcase_add_test(t, a_loop_reports_what_each_of_its_tasks_does);
     tcase_add_test(t, a_stack_is_told_as_far_as_it_fits_and_on_its_own_thread_only);
     tcase_add_test(t, a_stack_that_is_nearly_full_is_left_alone);
