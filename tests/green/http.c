@@ -14,16 +14,18 @@
 
 typedef struct {
     char *bytes;
-    size_t n;
+    size_t n, room;
 } text;
 
 static size_t keep(char *bytes, size_t size, size_t n, void *user)
 {
     text *t = user;
-    char *more = realloc(t->bytes, t->n + size * n + 1);
 
-    ck_assert_ptr_nonnull(more);
-    t->bytes = more;
+    if (t->n + size * n + 1 > t->room) {
+        t->room = 2 * (t->n + size * n + 1);
+        t->bytes = realloc(t->bytes, t->room);
+        ck_assert_ptr_nonnull(t->bytes);
+    }
     memcpy(t->bytes + t->n, bytes, size * n);
     t->n += size * n;
     t->bytes[t->n] = '\0';
