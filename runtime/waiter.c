@@ -11,11 +11,11 @@ fj_code fj__waiter_init(fj__waiter *w, const char *what)
     return w->task == NULL && fj_loop_running() != NULL ? FJ_WRONG_CONTEXT : FJ_OK;
 }
 
-void *fj__waiter_self_of(fj_task *task)
+void *fj__waiter_thread(void)
 {
     static _Thread_local char thread;
 
-    return task != NULL ? (void *)task : &thread;
+    return &thread;
 }
 
 static bool is_woken(fj__waiter *w)

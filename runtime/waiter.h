@@ -46,8 +46,13 @@ fj_code fj__waiter_pause(fj__waiter *w, fj_deadline by);
 /** With the owner's lock held, which is also taken by whoever gives up: the waiter may vanish right after it.  @thread any */
 void fj__waiter_wake(fj__waiter *w);
 
+/** What stands for the calling thread. */
+void *fj__waiter_thread(void);
 /** Who calls, @p task being the one that does: the task, or else the thread, for which an address of its own stands. */
-void *fj__waiter_self_of(fj_task *task);
+static inline void *fj__waiter_self_of(fj_task *task)
+{
+    return task != NULL ? (void *)task : fj__waiter_thread();
+}
 
 void fj__waiters_push(fj__waiters *list, fj__waiter *w);
 void fj__waiters_remove(fj__waiters *list, fj__waiter *w);
