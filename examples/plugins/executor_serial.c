@@ -53,10 +53,11 @@ static struct serial *of(fj_executor *x)
 
 /* ---- the slot ----------------------------------------------------------------------------------- */
 
+/* Once the thread has ended nobody would run a job. */
 static bool take(struct serial *s, void (*job)(void *user), void *user)
 {
     (void)pthread_mutex_lock(&s->lock);
-    bool mine = !s->taken;
+    bool mine = !s->taken && !s->ended;
     if (mine) {
         s->taken = true;
         s->job = job;
@@ -211,6 +212,17 @@ static bool poll_once(struct serial *s)
     return code != FJ_CLOSED;
 }
 
+/* @return false when a job was taken meanwhile, which is to be run first */
+static bool end(struct serial *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->ended = s->job == NULL;
+    (void)pthread_cond_broadcast(&s->given);
+    bool ended = s->ended;
+    (void)pthread_mutex_unlock(&s->lock);
+    return ended;
+}
+
 static void *serve(void *user)
 {
     struct serial *s = user;
@@ -227,11 +239,8 @@ static void *serve(void *user)
         else
             (void)sem_wait(&s->changed); /* a deferred request has it */
     }
-    (void)run_job(s); /* one that was taken is run */
-    (void)pthread_mutex_lock(&s->lock);
-    s->ended = true;
-    (void)pthread_cond_broadcast(&s->given);
-    (void)pthread_mutex_unlock(&s->lock);
+    while (!end(s))
+        (void)run_job(s);
     return NULL;
 }
 
