@@ -12,8 +12,9 @@ static bool is_new(fj__fake_listener *l, const fj__fake_msg *msg)
     for (size_t i = 0; msg->redelivered && i < l->seen_size; i++)
         if (l->seen[i] == msg->serial)
             return false;
-    l->seen[l->seen_at] = msg->serial;
-    l->seen_at = (l->seen_at + 1) % l->seen_size;
+    l->seen[l->seen_at++] = msg->serial;
+    if (l->seen_at == l->seen_size)
+        l->seen_at = 0;
     return true;
 }
 
