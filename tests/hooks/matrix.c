@@ -76,7 +76,9 @@ START_TEST(each_hook_has_its_row_and_each_row_a_hook)
     FJ__REAL_DATA(X)
     FJ__REAL_WAITS(X)
     FJ__REAL_NAMES(X)
-    FJ__REAL_PROCESS(X) FJ__REAL_FORTIFIED(X) FJ__REAL_VARIADIC(X)
+    FJ__REAL_PROCESS(X)
+    FJ__REAL_FORTIFIED(X)
+    FJ__REAL_VARIADIC(X)
 #undef X
         for (size_t i = 0; i < count(); i++)
             ck_assert_msg(fj__green_hooks()->is_hooked(row_at(i)->name), "%s", row_at(i)->name);

@@ -14,7 +14,7 @@ const fj__green_hooks_table *fj__green_hooks(void);
 typedef struct {
     unsigned waits, poll_waits, sleeps, offloads, breaths;
     unsigned long_waits; /* of the offloads */
-    int64_t by; /* the deadline of the last wait or sleep */
+    int64_t by;          /* the deadline of the last wait or sleep */
 } toy_counts;
 
 /** Begin: the hooks have a runtime, @p groups are on, and this thread is green.  For checked fixtures. */
