@@ -112,8 +112,8 @@ static fj_code read_file(fj__state *s, const char *path, uint32_t source, fj__co
     fj_code rc = slurp(path, &all, err);
 
     if (rc == FJ_OK)
-        rc = fj__state_parse(s, path, (const char *)fj__buf_data(&all), fj__buf_len(&all), source, report, user,
-                             err);
+        rc = fj__state_parse(s, path, all.bytes != NULL ? (const char *)fj__buf_data(&all) : "",
+                             fj__buf_len(&all), source, report, user, err);
     if (all.bytes != NULL)
         explicit_bzero(all.bytes, all.capacity); /* there are passwords in it */
     fj__buf_fini(&all);

@@ -300,7 +300,7 @@ static fj_code expand(making *m, const char *group, const char *value, char **re
     while (rc == FJ_OK && *at != '\0')
         rc = expand_piece(m, group, &at, &out, err);
     if (rc == FJ_OK) {
-        *ret = fj__strndup((const char *)fj__buf_data(&out), fj__buf_len(&out));
+        *ret = fj__buf_append(&out, "", 1) ? fj__strdup((const char *)fj__buf_data(&out)) : NULL;
         rc = *ret != NULL ? FJ_OK : no_memory(err);
     }
     if (out.bytes != NULL)

@@ -231,7 +231,7 @@ static void sort(check *c)
 {
     for (size_t i = 1; i < c->n; i++) {
         check_finding f = c->found[i];
-        size_t at = i, k = i;
+        size_t at, k = i;
         while (k > 0 && strcmp(c->found[k - 1].file, f.file) != 0)
             k--;
         for (at = k; at > 0 && strcmp(c->found[at - 1].file, f.file) == 0 && c->found[at - 1].line > f.line;
