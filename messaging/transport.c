@@ -189,6 +189,15 @@ const fj_conf *fj_transport_conf(const fj_transport *t)
     return t->conf;
 }
 
+fj_code fj_transport_reload(fj_transport *t, fj_conf_changed changed, void *user, fj_error **err)
+{
+    fj_code code = fj__transport_check(t, err);
+
+    if (code == FJ_OK)
+        code = fj_conf_reload(t->conf, changed, user, err);
+    return code == FJ_OK ? set_log(t->conf, err) : code;
+}
+
 const char *fj_transport_url(const fj_transport *t)
 {
     return t->url;

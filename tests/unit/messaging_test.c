@@ -442,6 +442,40 @@ static fj_code open_with(const char *key, const char *value, const char *url, fj
     return code;
 }
 
+static void write_conf(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs(text, f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+START_TEST(a_transport_that_is_reloaded_follows_its_files)
+{
+    char path[] = "/tmp/fj-reload-XXXXXX";
+    int fd = mkstemp(path);
+    fj_conf *conf = NULL;
+    fj_transport *t = NULL;
+
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    write_conf(path, "[DEFAULT]\nrpc_response_timeout = 5\n");
+    ck_assert_int_eq(fj_conf_load(path, &conf, NULL), FJ_OK);
+    ck_assert_int_eq(fj_transport_open(conf, "fake://", &t, NULL), FJ_OK);
+    fj_conf_free(conf);
+    write_conf(path, "[DEFAULT]\nrpc_response_timeout = 6\n[fjord]\nlog_level = info\n");
+    ck_assert_int_eq(fj_transport_reload(t, NULL, NULL, NULL), FJ_OK);
+    ck_assert_int_eq(fj_conf_int(fj_transport_conf(t), "DEFAULT", "rpc_response_timeout"), 6);
+    fj_log_set(hear, NULL);
+    serve("threading", 1);
+    ck_assert_ptr_nonnull(strstr(heard, "info rpc server t.s: executor threading"));
+    server = fj_server_free(server);
+    fj_transport_free(t);
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
 START_TEST(the_log_is_as_the_configuration_says)
 {
     fj_transport *t = NULL;
@@ -635,6 +669,7 @@ int main(void)
     tcase_add_test(c, run_waits_for_servers_with_threads_until_a_signal);
     tcase_add_test(c, run_returns_when_it_is_told_to);
     tcase_add_test(c, a_bad_transport_is_refused);
+    tcase_add_test(c, a_transport_that_is_reloaded_follows_its_files);
     tcase_add_test(c, the_log_is_as_the_configuration_says);
     tcase_add_test(c, a_transport_tells_of_options_that_do_nothing);
     tcase_add_test(c, the_query_of_a_url_sets_options_above_the_file);
