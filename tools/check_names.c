@@ -104,10 +104,29 @@ static const fj__option *piece(const char *group, const char *key)
     return NULL;
 }
 
+/* What oslo.messaging had long ago, and transport_url says now. */
+static bool is_of_url(const char *key)
+{
+    static const char *const names[] = { "rabbit_host",   "rabbit_hosts",    "rabbit_port",
+                                         "rabbit_userid", "rabbit_password", "rabbit_virtual_host",
+                                         "rpc_backend" };
+
+    for (size_t i = 0; i < fj__countof(names); i++)
+        if (strcmp(names[i], key) == 0)
+            return true;
+    return false;
+}
+
 static void tell_unknown(check *c, const char *origin, const char *group, const char *key)
 {
-    const fj__option *o = nearest(group, key, (unsigned)least((unsigned)strlen(key) / 3, 4));
+    unsigned n = (unsigned)strlen(key);
+    const fj__option *o = nearest(group, key, n < 8 ? 1 + (n > 4) : 3);
 
+    if (is_of_url(key)) {
+        check_add(c, CHECK_WARNING, origin, group, key,
+                  "it is no option any more: [DEFAULT] transport_url says it");
+        return;
+    }
     if (o == NULL)
         o = elsewhere(group, key);
     if (o == NULL)
@@ -132,6 +151,10 @@ void check_unknown(check *c, const fj__entry *e)
     }
     if (strcmp(e->group, "DEFAULT") != 0)
         return;
+    if (is_of_url(e->key)) {
+        tell_unknown(c, e->origin, e->group, e->key);
+        return;
+    }
     /* [DEFAULT] is everybody's: only what is nearly ours, and the names that nobody else has */
     o = strlen(e->key) >= 8 ? nearest("DEFAULT", e->key, 2) : NULL;
     if (o != NULL && o->effect != FJ__FOREIGN) {

@@ -537,6 +537,31 @@ START_TEST(memory_that_runs_out_is_an_error_and_leaks_nothing)
 }
 END_TEST
 
+START_TEST(a_reload_without_memory_changes_nothing)
+{
+    char folder[] = "/tmp/fj-conf-XXXXXX";
+    bool done = false;
+
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    for (unsigned long nth = 1; !done; nth++) {
+        fj_conf *c = NULL;
+        put_file(folder, "a.conf", "[fjord]\ndrain = 1\nack = admit\npatch = time\n");
+        ck_assert(fj_conf_load(folder, &c, NULL) == FJ_OK);
+        put_file(folder, "a.conf", "[fjord]\ndrain = 2\nack = done\npatch = time,dns\n");
+        (void)fj__alloc_fail(nth, false);
+        fj_code code = fj_conf_reload(c, NULL, NULL, NULL);
+        done = fj__alloc_fail(0, false) < nth;
+        ck_assert(code == FJ_OK || code == FJ_NOMEM);
+        ck_assert_int_eq(fj_conf_int(c, "fjord", "drain"), code == FJ_OK ? 2 : 1);
+        ck_assert_str_eq(fj_conf_str(c, "fjord", "ack"), "admit");
+        ck_assert_ptr_null(fj_conf_list(c, "fjord", "patch")[1]);
+        fj_conf_free(c);
+    }
+    drop_file(folder, "a.conf");
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("conf");
@@ -560,6 +585,7 @@ int main(void)
     tcase_add_test(tests, an_option_that_is_set_and_does_nothing_is_told_of);
     tcase_add_test(tests, every_option_of_oslo_is_known_with_its_default);
     tcase_add_test(tests, the_sample_in_the_tree_is_that_of_the_table);
+    tcase_add_test(tests, a_reload_without_memory_changes_nothing);
     tcase_add_test(tests, memory_that_runs_out_is_an_error_and_leaks_nothing);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
