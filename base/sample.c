@@ -29,6 +29,8 @@ static void add_comment(fj__buf *b, bool *ok, const fj__option *o)
     add(b, ok,
         fj__format("\n# %s (%s%s%s)\n", o->help, fj__option_type_name(o->type), o->unit ? ", " : "",
                    o->unit ? o->unit : ""));
+    if (o->def == NULL)
+        add(b, ok, fj__strdup("# Not set by default.\n"));
     if (o->choices != NULL)
         add(b, ok, fj__format("# One of: %s\n", o->choices));
     if (o->min <= o->max && o->max < 1e300)
@@ -60,7 +62,7 @@ char *fj__options_sample(void)
             add(&b, &ok, fj__format("\n[%s]\n", o->group));
         group = o->group;
         add_comment(&b, &ok, o);
-        const char *def = o->def != NULL ? o->def : "<unset>";
+        const char *def = o->def != NULL ? o->def : "";
         add(&b, &ok, fj__format("#%s =%s%s\n", o->name, *def != '\0' ? " " : "", def));
     }
     ok = ok && fj__buf_append(&b, "", 1);
