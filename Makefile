@@ -79,7 +79,7 @@ BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 CONFORM   := $(filter-out %_test.c,$(wildcard tests/conformance/*.c))
-ALONE     := tests/hooks/plain.c tests/hooks/zeros.c
+ALONE     := tests/hooks/plain.c tests/hooks/cost.c tests/hooks/zeros.c
 HOOKED    := $(filter-out $(ALONE),$(wildcard tests/hooks/*.c))
 PEER_SRC  := $(wildcard tests/interop/*.c tests/fuzz/*_echo.c)
 GREEN_SRC := $(filter-out tests/green/rig.c,$(wildcard tests/green/*.c))
@@ -248,8 +248,8 @@ $(HOOKED_PROGRAMS): $(GREEN_A)
 $(HOOKED_PROGRAMS): private LDFLAGS += -Wl,--whole-archive $(GREEN_A) -Wl,--no-whole-archive
 endif
 $(BUILD)/obj/tests/hooks/fortified.o: HOOKFLAGS := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
-# One that knows nothing of Fjord, to be run with the hooks preloaded.
-$(BUILD)/tests/hooks_plain: $(BUILD)/obj/tests/hooks/plain.o
+# Two that know nothing of Fjord, to be run with the hooks preloaded.
+$(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_cost: $(BUILD)/tests/hooks_%: $(BUILD)/obj/tests/hooks/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) $^ -o $@
@@ -340,7 +340,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(LOAD) $(GDB) $(MODULES) $(PLUGINS) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_cost $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(LOAD) $(GDB) $(MODULES) $(PLUGINS) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
+#include <unistd.h>
 
 static fj_code two(json_t *args, const char *method, json_int_t *a, json_int_t *b, fj_error **err)
 {
@@ -60,9 +60,10 @@ static fj_code slow(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 
     if (code != FJ_OK)
         return code;
-    struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000L };
-    while (nanosleep(&left, &left) != 0 && errno == EINTR)
-        ;
+    fj_deadline by = fj_in_ms(ms);
+    while (!fj_passed(by)) /* a signal may cut it short */
+        if (usleep((useconds_t)fj_left_ms(by) * 1000) != 0 && errno == ECANCELED)
+            return fj_fail(err, FJ_CANCELLED, "slow was given up");
     *ret = json_integer(ms);
     return FJ_OK;
 }

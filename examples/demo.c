@@ -107,7 +107,7 @@ static fj_code demo(const fj_conf *conf, fj_error **err)
         code = fj_transport_open(conf, NULL, &transport, err);
     if (code == FJ_OK)
         printf("%d calls at once of a method that takes %d ms:\n%-10s %23s %23s\n", CALLS, CALL_MS, "executor",
-               "slow, by nanosleep()", "nap, by fj_sleep()");
+               "slow, by usleep()", "nap, by fj_sleep()");
     for (char *name = code == FJ_OK ? strtok_r(names, ", \t", &rest) : NULL; name != NULL && code == FJ_OK;
          name = strtok_r(NULL, ", \t", &rest))
         code = try_executor(transport, name, err);

@@ -36,7 +36,7 @@ static int join(job j)
         return j.answer;
     }
     j.answer = pthread_tryjoin_np(j.thread, j.ret);
-    if (j.answer == EBUSY && !fj__green_offload(join_there, &j))
+    if (j.answer == EBUSY && !fj__green_offload_long(join_there, &j))
         j.answer = errno;
     errno = saved;
     return j.answer;

@@ -3,6 +3,7 @@
 #include "tests/hooks/scene.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <sched.h>
 #include <threads.h>
 
@@ -71,6 +72,44 @@ START_TEST(others_run_while_a_task_joins)
     scene_add(HERE, joins_it, &how);
     scene_add(HERE, lets_it_end, NULL);
     scene_run();
+}
+END_TEST
+
+/* More than the pool has threads: each of the joined goes on only when all are joined. */
+enum { CROWD = 40 };
+
+static void joins_one_of_many(void *arg)
+{
+    pthread_t thread;
+
+    (void)arg;
+    ck_assert_int_eq(pthread_create(&thread, NULL, lasts_until_three, NULL), 0);
+    if (atomic_fetch_add(&met, 1) == CROWD - 1)
+        atomic_store(&step, 2);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    atomic_fetch_add(&serials, 1);
+}
+
+/* A job that comes behind them all has a thread nevertheless. */
+static void asks_the_pool(void *arg)
+{
+    struct addrinfo *list = NULL;
+
+    (void)arg;
+    scene_until(&step, 2);
+    ck_assert_int_eq(getaddrinfo("localhost", NULL, NULL, &list), 0);
+    freeaddrinfo(list);
+    ck_assert_int_eq(atomic_load(&serials), 0);
+    atomic_store(&step, 3);
+}
+
+START_TEST(any_number_of_tasks_may_join)
+{
+    for (int i = 0; i < CROWD; i++)
+        scene_add(HERE, joins_one_of_many, NULL);
+    scene_add(HERE, asks_the_pool, NULL);
+    scene_run();
+    ck_assert_int_eq(atomic_load(&serials), CROWD);
 }
 END_TEST
 
@@ -194,6 +233,7 @@ Suite *join_suite(void)
     tcase_add_loop_test(c, others_run_while_a_task_joins, 0, SCENE_TSAN ? 2 : 3);
     if (!SCENE_TSAN)
         tcase_add_test(c, others_run_while_a_task_joins_a_thread_of_C11);
+    tcase_add_test(c, any_number_of_tasks_may_join);
     tcase_add_loop_test(c, joins_answer_as_libcs_do, PLAIN, HERE + 1);
     tcase_add_test(c, tasks_and_threads_meet_at_a_barrier);
     tcase_add_test(c, one_that_is_shared_between_processes_is_left_alone);
