@@ -93,15 +93,15 @@ static fj_code nap(fj_request *req, json_t *args, json_t **ret, fj_error **err)
     return code;
 }
 
-/* Really block, as a library would that knows nothing of loops. */
+/* Really block, as a library would that knows nothing of loops; no longer than until something is seen. */
 static fj_code block(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
-    int64_t ms = json_integer_value(json_object_get(args, "ms"));
-    struct timespec left = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
+    fj_deadline until = fj_in_ms(json_integer_value(json_object_get(args, "ms")));
+    const struct timespec slice = { .tv_nsec = 10000000 };
 
-    (void)req, (void)ret, (void)err;
-    while (nanosleep(&left, &left) != 0)
-        ;
+    (void)ret, (void)err;
+    while (!fj_passed(until) && atomic_load(&of(req)->seen) == 0)
+        (void)nanosleep(&slice, NULL); /* the watchdog's signal may cut it short */
     return FJ_OK;
 }
 
