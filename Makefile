@@ -89,7 +89,7 @@ FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 LOAD_SRC  := $(wildcard tests/load/*.c)
 PLUGIN_SRC := $(wildcard examples/plugins/executor_*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
-CONF      := $(wildcard conf/*.conf) docs/executors.md
+CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md
 
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
