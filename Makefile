@@ -267,7 +267,7 @@ $(GREENS): $(BUILD)/green/%: $(BUILD)/obj/tests/green/%.o $(call objects,tests/g
 	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $^ $(GREEN_LIBS) $(CHECK_LIBS) $(LIBS) -o $@
 GREEN_CFLAGS = $(eval GREEN_CFLAGS := $$(shell pkg-config --cflags libpq hiredis libcurl))$(GREEN_CFLAGS)
 # Their headers are not ours to warn of.
-$(call objects,$(GREEN_SRC) bench/green.c): HOOKFLAGS = $(subst -I,-isystem ,$(GREEN_CFLAGS))
+$(call objects,$(GREEN_SRC) $(LOAD_SRC) bench/green.c): HOOKFLAGS = $(subst -I,-isystem ,$(GREEN_CFLAGS))
 
 # What is the machine's own of fibres, for another machine: static, and with no library but libc (of jansson only the
 # header is read, which is the same everywhere).
@@ -293,7 +293,7 @@ $(foreach p,$(PEER_SRC),$(eval $(call peer_rule,$(p))))
 $(LOAD): $(call objects,$(LOAD_SRC)) $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(ALLLDFLAGS) $^ $(GREEN_LIBS) $(LIBS) -o $@
 
 $(GDB): $(BUILD)/gdb/%: $(BUILD)/obj/tests/gdb/%.o $(STATIC)
 	@mkdir -p $(@D)

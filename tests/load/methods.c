@@ -23,12 +23,19 @@ static fj_code answer(json_t *args, json_t **ret)
 
 /* ---- alone ---------------------------------------------------------------------------------------- */
 
+/* Some time in libc, or in a library that knows nothing of loops. */
+static fj_code blocks(shared *s, json_t *args, unsigned us, fj_error **err)
+{
+    if (s->db != NULL)
+        return database_ask(s->db, json_integer_value(json_object_get(args, "n")), us, err);
+    return usleep(us) == 0 ? FJ_OK : fj_fail(err, FJ_SYSTEM, "usleep: %s", strerror(errno));
+}
+
 static fj_code green_doze(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
-    (void)req;
-    if (usleep(some(args, 2000)) != 0)
-        return fj_fail(err, FJ_SYSTEM, "usleep: %s", strerror(errno));
-    return answer(args, ret);
+    fj_code code = blocks(fj_request_data(req), args, some(args, 2000), err);
+
+    return code == FJ_OK ? answer(args, ret) : code;
 }
 
 static fj_code coro_nap(fj_request *req, json_t *args, json_t **ret, fj_error **err)
@@ -63,9 +70,10 @@ static fj_code green_lock(fj_request *req, json_t *args, json_t **ret, fj_error 
 
     if (code != FJ_OK)
         return code;
-    (void)usleep(some(args, 100));
-    code = unlock(s);
-    return code == FJ_OK ? answer(args, ret) : fj_fail(err, code, "the mutex is another's");
+    code = blocks(s, args, some(args, 100), err);
+    if (unlock(s) != FJ_OK)
+        return fj_fail(err, FJ_STATE, "the mutex is another's");
+    return code == FJ_OK ? answer(args, ret) : code;
 }
 
 static fj_code coro_lock(fj_request *req, json_t *args, json_t **ret, fj_error **err)
@@ -217,8 +225,9 @@ static FJ_MAY_AWAIT fj_code call_other(fj_request *req, json_t *args, json_t **r
 
 static fj_code green_call(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
-    (void)usleep(some(args, 200));
-    return call_other(req, args, ret, err);
+    fj_code code = blocks(fj_request_data(req), args, some(args, 200), err);
+
+    return code == FJ_OK ? call_other(req, args, ret, err) : code;
 }
 
 static fj_code coro_call(fj_request *req, json_t *args, json_t **ret, fj_error **err)

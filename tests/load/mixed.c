@@ -3,8 +3,9 @@
  * Half green methods, half coroutines, calling each other on one bridged server, for as long as is wanted: every call is answered
  * by its deadline, nobody stands still, and memory does not grow.
  *
- *     mixed [-s SECONDS (3)] [-c CALLERS (20)] [-g MOST-KIB-OF-GROWTH (4096)] [-u URL (fake://)] [-r SEED (1)]
+ *     mixed [-s SECONDS (3)] [-c CALLERS (20)] [-g MOST-KIB-OF-GROWTH (4096)] [-u URL (fake://)] [-r SEED (1)] [-p]
  *
+ * With -p green methods ask PostgreSQL, by libpq; PGHOST and its kin say where it is.
  * A method may call another one: callers × 3 must not be more than the 64 slots.
  */
 #include "tests/load/methods.h"
@@ -31,7 +32,8 @@ static struct {
     unsigned callers, seed;
     long growth;
     const char *url;
-} options = { 3, 20, 1, 4096, "fake://" };
+    bool database;
+} options = { 3, 20, 1, 4096, "fake://", false };
 
 static fj_conf *conf;
 static fj_transport *transport;
@@ -114,7 +116,9 @@ static fj_code set_up(fj_error **err)
 
     conf = fj_conf_new();
     one.bound = 1;
-    if (conf == NULL || fj_mutex_new("the load's mutex", 0, &all.mutex) != FJ_OK ||
+    all.db = options.database ? database_new() : NULL;
+    if (conf == NULL || (options.database && all.db == NULL) ||
+        fj_mutex_new("the load's mutex", 0, &all.mutex) != FJ_OK ||
         fj_semaphore_new("the load's permits", PAIRS, PAIRS, &all.permits) != FJ_OK)
         return fj_fail(err, FJ_NOMEM, "no memory");
     code = fj_queue_new(&one, &all.queue, err);
@@ -141,6 +145,7 @@ static void tear_down(void)
     fj_queue_free(all.queue);
     fj_semaphore_free(all.permits);
     fj_mutex_free(all.mutex);
+    database_free(all.db);
     fj_conf_free(conf);
 }
 
@@ -183,6 +188,8 @@ static void judge(fj_code code, long last_kib)
 {
     (void)printf("# %lu calls answered in %g s, %lu late, %lu wrong\n", answered, options.seconds, late, wrong);
     (void)printf("# resident: %ld KiB when warm, %ld KiB at the end\n", first_kib, last_kib);
+    if (all.db != NULL)
+        (void)printf("# %u connections to the database\n", database_size(all.db));
     check(code == FJ_OK, "the server ran and drained");
     check(late == 0, "every call was answered by its deadline");
     check(wrong == 0 && answered > 0, "and answered right");
@@ -198,7 +205,7 @@ static bool read_options(int argc, char **argv)
 {
     int c;
 
-    while ((c = getopt(argc, argv, "s:c:g:u:r:")) != -1) {
+    while ((c = getopt(argc, argv, "s:c:g:u:r:p")) != -1) {
         if (c == 's')
             options.seconds = strtod(optarg, NULL);
         else if (c == 'c')
@@ -209,6 +216,8 @@ static bool read_options(int argc, char **argv)
             options.url = optarg;
         else if (c == 'r')
             options.seed = (unsigned)strtoul(optarg, NULL, 10);
+        else if (c == 'p')
+            options.database = true;
         else
             return false;
     }
@@ -220,7 +229,8 @@ int main(int argc, char **argv)
     fj_error *err = NULL;
 
     if (!read_options(argc, argv)) {
-        (void)fprintf(stderr, "usage: %s [-s SECONDS] [-c CALLERS, at most %d] [-g KIB] [-u URL] [-r SEED]\n",
+        (void)fprintf(stderr,
+                      "usage: %s [-s SECONDS] [-c CALLERS, at most %d] [-g KIB] [-u URL] [-r SEED] [-p]\n",
                       argv[0], CALLERS_MOST);
         return 2;
     }
