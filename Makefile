@@ -261,7 +261,7 @@ $(BUILD)/tests/hooks_zeros.so: $(BUILD)/obj/tests/hooks/zeros.o
 
 # Libraries that know nothing of Fjord, each in a program that calls it from green tasks.
 GREEN_LIBS = $(eval GREEN_LIBS := $$(shell pkg-config --libs libpq hiredis libcurl libssl libcrypto))$(GREEN_LIBS)
-$(GREENS): $(BUILD)/green/%: $(BUILD)/obj/tests/green/%.o $(call objects,tests/green/rig.c) $(STATIC)
+$(GREENS): $(BUILD)/green/%: $(BUILD)/obj/tests/green/%.o $(call objects,tests/green/rig.c tests/support/leaks.c) $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $^ $(GREEN_LIBS) $(CHECK_LIBS) $(LIBS) -o $@

@@ -108,8 +108,8 @@ static void begin(void)
 
 static void end(void)
 {
-    green_end();
     (void)close(listener);
+    green_end();
     curl_global_cleanup();
 }
 

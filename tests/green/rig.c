@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/green/rig.h"
+#include "tests/support/leaks.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -22,6 +23,7 @@ static const size_t stack = 0;
 
 void green_begin_bare(void)
 {
+    leaks_begin();
     ck_assert_int_eq(fj_loop_new(&green_loop, NULL), FJ_OK);
     fj_loop_set_current(green_loop);
 }
@@ -37,6 +39,7 @@ void green_begin(void)
 void green_end(void)
 {
     green_loop = fj_loop_free(green_loop);
+    leaks_end("green tasks");
 }
 
 fj_task *green_spawn(fj_task_fn fn, void *user)

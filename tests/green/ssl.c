@@ -29,8 +29,8 @@ static void begin(void)
 
 static void end(void)
 {
-    green_end();
     (void)close(listener);
+    green_end();
     SSL_CTX_free(context);
 }
 

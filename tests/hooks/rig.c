@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/hooks/rig.h"
+#include "tests/support/leaks.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,6 +26,7 @@ void rig_pipe(void)
 
 void rig_begin(void)
 {
+    leaks_begin();
     toy_begin(FJ_PATCH_DEFAULT);
 }
 
@@ -34,6 +36,7 @@ void rig_end(void)
     for (int i = 0; i < 2; i++)
         if (rig_ends[i] >= 0)
             close(rig_ends[i]);
+    leaks_end("hooks");
 }
 
 int rig_listen(int backlog, struct sockaddr *ret_to, socklen_t *ret_n)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/hooks/scene.h"
+#include "tests/support/leaks.h"
 
 #include <fjord/green.h>
 #include <fjord/log.h>
@@ -31,6 +32,7 @@ static void count_warning(void *user, fj_log_level level, const char *component,
 
 void scene_begin(void)
 {
+    leaks_begin();
     libc = &fj__native;
     ck_assert_int_eq(fj_green_patch(FJ_PATCH_ALL, NULL), FJ_OK);
     fj_log_set(count_warning, NULL);
@@ -40,6 +42,7 @@ void scene_begin(void)
 void scene_end(void)
 {
     fj_log_set(NULL, NULL);
+    leaks_end("a scene");
 }
 
 void scene_add(int place, void (*fn)(void *arg), void *arg)

@@ -465,7 +465,13 @@ static void receive_descriptor_and_drain(void *args)
 
         ck_assert_int_gt(r, 0);
         a->got += (size_t)r;
-        passed += CMSG_FIRSTHDR(&m) != NULL;
+        if (CMSG_FIRSTHDR(&m) != NULL) {
+            int fd = -1;
+
+            memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+            ck_assert_int_eq(close(fd), 0);
+            passed++;
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/leaks.h"
 
+#include "runtime/pool.h"
+
 #include <check.h>
 #include <dirent.h>
 #include <fjord/clock.h>
@@ -78,6 +80,7 @@ void leaks_end(const char *where)
     fj_deadline by = fj_in_ms(LIMIT_MS);
     unsigned now;
 
+    fj__pool_stop(); /* its threads wait for the next job for a while */
     while ((now = list_threads(text, sizeof text)) > threads && !fj_passed(by))
         (void)sched_yield();
     ck_assert_msg(now <= threads, "%s: %u threads more than before: %s", where, now - threads, text);

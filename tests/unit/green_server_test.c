@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Servers under `green` with the real hooks, whose methods wait in functions of libc: how they end, fork, and let others run. */
+#include "tests/support/leaks.h"
+
 #include <fjord/fjord.h>
 
 #include <arpa/inet.h>
@@ -297,6 +299,8 @@ static void up(const char *more)
 
 static void set_up(void)
 {
+    ck_assert_int_eq(fj_run_signals(NULL), FJ_OK); /* what it opens is for the life of the process */
+    leaks_begin();
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     ck_assert_int_eq(fj_loop_new(&loop, NULL), FJ_OK);
     fj_loop_set_current(loop);
@@ -310,6 +314,7 @@ static void tear_down(void)
     (void)fj_loop_free(loop);
     (void)close(ends[0]);
     (void)close(ends[1]);
+    leaks_end("a server with green methods");
 }
 
 static fj_future *call(const char *method, json_t *args)

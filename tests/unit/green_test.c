@@ -4,6 +4,7 @@
 #include "runtime/hooks/table.h"
 #include "runtime/owners.h"
 #include "tests/support/in_task.h"
+#include "tests/support/leaks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -76,6 +77,7 @@ static int ends[2]; /* of a pipe: read, write */
 
 static void set_up(void)
 {
+    leaks_begin();
     ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
     rt_begin();
 }
@@ -85,6 +87,7 @@ static void tear_down(void)
     rt_end();
     (void)close(ends[0]);
     (void)close(ends[1]);
+    leaks_end("green tasks");
 }
 
 static fj_task *green(fj_task_fn fn, void *user)
