@@ -131,10 +131,16 @@ static void terminal(void)
     rig_ends[0] = rig_terminal(&rig_ends[1]);
 }
 
+/* The kernel hands what was written on to the leader when it gets to it, and has room anew: it is full when it stays so. */
 static void full_terminal(void)
 {
+    struct pollfd p = { .events = POLLOUT };
+
     terminal();
-    fill();
+    p.fd = rig_ends[0];
+    do
+        fill();
+    while (poll(&p, 1, 50) > 0);
 }
 
 static void listener(void)
