@@ -307,6 +307,7 @@ $(MODULES): $(BUILD)/interop/%.so: $(BUILD)/obj/tests/interop/module/%.o
 
 # Plug-ins of users: public headers and nothing else, and not linked with the library, which their process has.  Nobody else may be
 # able to write to one, whatever the umask.
+$(BUILD)/tests/executor_test $(BUILD)/tests/plugin_test: | $(PLUGINS)
 $(PLUGINS): $(BUILD)/plugins/%.so: examples/plugins/executor_%.c $(HEADERS) $(BUILD)/flags
 	@mkdir -p $(@D)/headers/fjord && ln -sf $(addprefix $(CURDIR)/,$(HEADERS)) $(@D)/headers/fjord && chmod go-w $(@D)
 	$(call say,LINK,$@)

@@ -114,7 +114,7 @@ static bool add_source(fj_conf *c, const char *path)
     return true;
 }
 
-static fj_conf *make(fj_error **err)
+fj_conf *fj__conf_bare(fj_error **err)
 {
     fj_conf *c = fj__zalloc(sizeof *c);
     fj__state *s = fj__state_new();
@@ -126,15 +126,17 @@ static fj_conf *make(fj_error **err)
         return NULL;
     }
     atomic_init(&c->now, s);
-    return fj__state_refresh(s, err) == FJ_OK ? c : fj_conf_free(c);
+    return c;
 }
 
 fj_conf *fj_conf_new(void)
 {
     fj_error *why = NULL;
-    fj_conf *c = make(&why);
+    fj_conf *c = fj__conf_bare(&why);
 
-    if (c == NULL) /* a bad value in the environment */
+    if (c != NULL && fj__state_refresh(fj__conf_now(c), &why) != FJ_OK)
+        c = fj_conf_free(c);
+    if (c == NULL)
         fj__log(FJ_LOG_ERROR, "conf", "%s", fj_error_text(why));
     fj_error_free(why);
     return c;
@@ -142,11 +144,10 @@ fj_conf *fj_conf_new(void)
 
 fj_code fj_conf_load(const char *path, fj_conf **ret, fj_error **err)
 {
-    fj_error *why = NULL;
-    fj_conf *c = make(&why);
+    fj_conf *c = fj__conf_bare(err);
 
     if (c == NULL)
-        return fj_error_move(why, err);
+        return FJ_NOMEM;
     fj_code rc = fj_conf_read(c, path, err);
     if (rc != FJ_OK)
         fj_conf_free(c);

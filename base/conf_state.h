@@ -41,6 +41,9 @@ struct fj_conf {
 
 /* conf.c */
 
+/** One that must be read into before its values are asked for, so that variables of the environment may refer to what is in the files.
+ *  Gives; NULL: NOMEM. */
+fj_conf *fj__conf_bare(fj_error **err);
 fj__state *fj__conf_now(const fj_conf *conf);
 bool fj__state_add(fj__state *s, const char *group, const char *key, const char *value, const char *origin,
                    uint32_t source);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/common.h"
 #include "base/alloc.h"
+#include "base/conf_state.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -146,15 +147,17 @@ int tool_print(const tool_opts *o, const json_t *value)
 
 fj_code tool_conf(const tool_opts *o, fj_conf **ret, fj_error **err)
 {
-    fj_conf *conf = fj_conf_new();
+    fj_conf *conf = fj__conf_bare(err);
     fj_code rc = FJ_OK;
 
     if (conf == NULL)
-        return fj_fail(err, FJ_NOMEM, "out of memory");
+        return FJ_NOMEM;
     if (o->config_count == 0)
         rc = fj_conf_read_default(conf, NULL, err);
     for (size_t i = 0; rc == FJ_OK && i < o->config_count; i++)
         rc = fj_conf_read(conf, o->config_files[i], err);
+    if (rc == FJ_OK)
+        rc = fj__state_refresh(fj__conf_now(conf), err); /* there may have been no file */
     if (rc == FJ_OK && tool_log_level(o) != NULL) /* above what the files say */
         rc = fj_conf_set(conf, "fjord", "log_level", tool_log_level(o), err);
     if (rc == FJ_OK)

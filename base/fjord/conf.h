@@ -21,7 +21,8 @@ FJ_BEGIN_DECLS
 
 typedef struct fj_conf fj_conf;
 
-/** A configuration of defaults (and environment overrides) only.  Gives. */
+/** A configuration of defaults (and environment overrides) only.  Gives; NULL, logged, when memory ran out or a variable of the
+ *  environment holds a bad value, or one that refers to what only a file has: see fj_conf_load(). */
 FJ_API fj_conf *fj_conf_new(void);
 /** As fj_conf_new() and fj_conf_read().  @param ret gives.  @blocks on the file system */
 FJ_API FJ_MUST_USE fj_code fj_conf_load(const char *path, fj_conf **ret, fj_error **err);

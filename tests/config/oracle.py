@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import tempfile
 
@@ -94,6 +95,14 @@ def python_answer(texts, env):
             os.unlink(path)
 
 
+def refers_to_files(texts, env):
+    """Whether something refers to what a file has, be it no option at all: to us a file may be of another program with options of its
+    own, which oslo.config has registered there, and has not here."""
+    all_of_it = "\n".join([*texts, *env.values()])
+    return any(re.search(rf"(?im)^\ufeff?{re.escape(name.split('.')[-1])}\s*[=:]", text)
+               for name in re.findall(r"\$\{?([\w.-]+)", all_of_it) for text in texts)
+
+
 def differ(texts, ours, theirs, bad):
     """What one answers and the other does not, into bad."""
     if ("error" in ours) != ("error" in theirs):
@@ -115,6 +124,8 @@ def differ(texts, ours, theirs, bad):
         if "value" in expected and "value" in got and got["value"] == expected["value"]:
             continue
         if "error" in expected and ("error" in got or lists.takes_more(key, got["value"])):
+            continue
+        if "NoSuchOptError" in expected.get("error", "") and refers_to_files(*texts):
             continue
         bad.append((texts, key, got, expected))
 
