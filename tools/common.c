@@ -158,7 +158,7 @@ fj_code tool_conf(const tool_opts *o, fj_conf **ret, fj_error **err)
         rc = fj_conf_read(conf, o->config_files[i], err);
     if (rc == FJ_OK)
         rc = fj__state_refresh(fj__conf_now(conf), err); /* there may have been no file */
-    if (rc == FJ_OK && tool_log_level(o) != NULL) /* above what the files say */
+    if (rc == FJ_OK && tool_log_level(o) != NULL)        /* above what the files say */
         rc = fj_conf_set(conf, "fjord", "log_level", tool_log_level(o), err);
     if (rc == FJ_OK)
         *ret = conf;
