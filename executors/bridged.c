@@ -20,20 +20,7 @@ static fj_code create(const fj_conf *conf, const fj_executor_opts *opts, fj_exec
 static const char *const aliases[] = { "aioeventlet", "greenio", NULL };
 
 const fj_executor_ops fj__executor_bridged = {
-    .abi = FJ_EXECUTOR_ABI,
-    .size = sizeof(fj_executor_ops),
-    .name = "bridged",
-    .aliases = aliases,
-    .caps = FJ_EXECUTOR_STEPS | FJ_EXECUTOR_LOOP | FJ_EXECUTOR_GREEN | FJ_EXECUTOR_CORO,
+    FJ__TASKS_OPS,      .name = "bridged",
+    .aliases = aliases, .caps = FJ_EXECUTOR_STEPS | FJ_EXECUTOR_LOOP | FJ_EXECUTOR_GREEN | FJ_EXECUTOR_CORO,
     .create = create,
-    .start = fj__tasks_start,
-    .step = fj__tasks_step,
-    .submit = fj__tasks_submit,
-    .invoke = fj__tasks_invoke,
-    .close = fj__tasks_close,
-    .stop = fj__tasks_stop,
-    .abort = fj__tasks_abort,
-    .free = fj__tasks_free,
-    .at_fork = fj__tasks_at_fork,
-    .running = fj__tasks_running,
 };
