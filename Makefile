@@ -236,7 +236,7 @@ $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx
 
 # Programs with the hooks in front of libc, linked as a user's are.  A sanitizer's library is always the first, and its
 # functions would be in front of the hooks: there the hooks are in the program itself.
-HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test bridged_test bridged_locks_test green_server_test flavours_test) \
+HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test host_test bridged_test bridged_locks_test green_server_test flavours_test) \
 	$(addprefix $(BUILD)/bench/,hooks fjord parked) $(EXAMPLES) $(PEERS)
 HOOKED_PROGRAMS += $(GREENS) $(BUILD)/bench/green $(LOAD) $(BUILD)/tests/original_hooked_test
 HOOKED_PROGRAMS += $(MIGRATION)

@@ -466,10 +466,26 @@ static fj_code end(fj_error **err)
     return d.error != NULL ? fj_error_move(d.error, err) : d.code;
 }
 
+/* Whether a loop of this thread is its host's to run. */
+static bool hosted_here(void)
+{
+    bool found = false;
+
+    (void)fj__native.pthread_mutex_lock(&lock);
+    for (fj__running *r = first; r != NULL && !found; r = r->next) {
+        const fj_loop *loop = fj__server_loop(r->server);
+        found = loop != NULL && !fj__loop_gone(loop) && fj__loop_here(loop) && fj__loop_hosted(loop);
+    }
+    (void)fj__native.pthread_mutex_unlock(&lock);
+    return found;
+}
+
 fj_code fj_run(fj_error **err)
 {
     if (fj_loop_running() != NULL)
         return fj_fail(err, FJ_STATE, "fj_run() runs the loops of its thread, and one of them runs already");
+    if (hosted_here())
+        return fj_fail(err, FJ_STATE, "a server's loop on this thread belongs to a host: run the host's");
     if (atomic_exchange(&busy, true))
         return fj_fail(err, FJ_STATE, "another thread is in fj_run()");
     fj_code code = fj_run_signals(err);

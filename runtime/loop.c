@@ -31,6 +31,11 @@ static void hold(struct ev_loop *ev)
 
 static fj_code set_up(fj_loop *loop, fj_error **err)
 {
+    if (loop->host != NULL) {
+        ev_io_init(&loop->bell, on_bell, loop->inbox.fd, EV_READ);
+        fj__io_start(loop, &loop->bell);
+        return FJ_OK;
+    }
     /* libev ends the process when memory runs out within it, and has no other way.  What it holds is small: a few words for
      * each descriptor. */
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -46,6 +51,11 @@ static fj_code set_up(fj_loop *loop, fj_error **err)
 
 fj_code fj_loop_new(fj_loop **ret, fj_error **err)
 {
+    return fj__loop_make(NULL, ret, err);
+}
+
+fj_code fj__loop_make(struct fj__host *host, fj_loop **ret, fj_error **err)
+{
     fj_loop *loop = fj__zalloc(sizeof *loop);
     fj_code code;
 
@@ -53,6 +63,7 @@ fj_code fj_loop_new(fj_loop **ret, fj_error **err)
         return fj_fail(err, FJ_NOMEM, "no memory for a loop");
     loop->generation = fj__fork_generation();
     atomic_init(&loop->slow_ns, 100000000); /* asyncio's slow_callback_duration */
+    loop->host = host;
     loop->host_fd = -1;
     loop->lull_ns = FJ__LOOP_LULL_NS;
     atomic_init(&loop->refs, 1);
@@ -111,7 +122,11 @@ fj_loop *fj_loop_free(fj_loop *loop)
     fj__sources_drop(loop);
     fj_loop_set_debug(loop, false);
     fj__timers_fini(&loop->timers);
-    ev_loop_destroy(loop->ev);
+    fj__io_stop(loop, &loop->bell);
+    if (loop->host != NULL)
+        fj__host_drop(loop);
+    else
+        ev_loop_destroy(loop->ev);
     fj__loop_forget(loop);
     fj__loop_unref(loop);
     return NULL;

@@ -39,6 +39,8 @@ bool fj__loop_here(const fj_loop *loop);
 /** Report trouble through the loop's handler, or the log.  @param error lends; may be NULL */
 void fj__loop_trouble(fj_loop *loop, const char *what, const fj_error *error);
 
+/** Whether a host drives it by fj_host_ops, so that it has no descriptor of its own. */
+bool fj__loop_hosted(const fj_loop *loop);
 /** The loop whose domain a call from this thread and task uses: the running one, unless it is private. */
 fj_loop *fj__loop_domain(void);
 /** A loop that has no connections of its own: for explicit methods under executors without a loop. */

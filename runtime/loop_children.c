@@ -123,7 +123,7 @@ static void let_go(struct fj__child *c)
         at = &(*at)->next;
     *at = c->next;
     if (c->pidfd >= 0) {
-        ev_io_stop(c->loop->ev, &c->io);
+        fj__io_stop(c->loop, &c->io);
         (void)fj__native.close(c->pidfd);
     }
     if (c->sentry != NULL) {
@@ -188,7 +188,7 @@ static fj_code begin(struct fj__child *c, fj_error **err)
     if (c->pidfd < 0)
         return post_sentry(c, err);
     ev_io_init(&c->io, on_pidfd, c->pidfd, EV_READ);
-    ev_io_start(c->loop->ev, &c->io);
+    fj__io_start(c->loop, &c->io);
     return FJ_OK;
 }
 

@@ -60,7 +60,7 @@ static bool drop(fj_loop *loop, struct fj__fd **at)
 {
     if (*at == NULL)
         return false;
-    ev_io_stop(loop->ev, &(*at)->io);
+    fj__io_stop(loop, &(*at)->io);
     loop->watched--;
     fj__free(*at);
     *at = NULL;
@@ -84,7 +84,7 @@ static fj_code add(fj_loop *loop, int fd, int event, fj_fd_fn fn, void *user, fj
     made->fn = fn;
     made->user = user;
     ev_io_init(&made->io, ready, fd, event);
-    ev_io_start(loop->ev, &made->io);
+    fj__io_start(loop, &made->io);
     loop->watched++;
     *at = made;
     return FJ_OK;

@@ -116,6 +116,7 @@ fj_code fj_loop_call_at(fj_loop *loop, fj_deadline at, fj_loop_fn fn, void *user
         fj_handle_unref(handle);
         return FJ_NOMEM;
     }
+    fj__host_stir(loop);
     give(handle, ret);
     return FJ_OK;
 }
@@ -141,7 +142,10 @@ fj_code fj_loop_call_soon_threadsafe(fj_loop *loop, fj_loop_fn fn, void *user, c
 
 bool fj__loop_timer_set(fj_loop *loop, fj__timer *timer, fj_deadline at)
 {
-    return !fj__loop_refuses(loop, "fj__loop_timer_set") && fj__timer_set(&loop->timers, timer, at);
+    if (fj__loop_refuses(loop, "fj__loop_timer_set") || !fj__timer_set(&loop->timers, timer, at))
+        return false;
+    fj__host_stir(loop);
+    return true;
 }
 
 void fj__loop_timer_cancel(fj_loop *loop, fj__timer *timer)

@@ -29,13 +29,15 @@ struct fj__kept {
     void (*freed)(void *value);
 };
 
-struct fj__fd; /* loop_fds.c */
+struct fj__host; /* loop_host.c */
+struct fj__fd;   /* loop_fds.c */
 struct fj__fd_pair {
     struct fj__fd *reader, *writer;
 };
 
 struct fj_loop {
-    struct ev_loop *ev;
+    struct ev_loop *ev;           /* NULL: */
+    struct fj__host *host;        /* who watches instead */
     fj__job *first, *last, *mark; /* the ready queue; up to `mark` it is this turn's */
     fj__timers timers;
     fj__inbox inbox;
@@ -88,6 +90,29 @@ static inline bool fj__loop_ours(const fj_loop *loop)
 {
     return loop->generation == fj__fork_generation();
 }
+
+/* ---- loop.c ---- */
+/** @param host takes when it answers OK; NULL: libev */
+fj_code fj__loop_make(struct fj__host *host, fj_loop **ret, fj_error **err);
+
+/* ---- loop_host.c: what watches, libev or a host ---- */
+void fj__io_start(fj_loop *loop, ev_io *io);
+/** Nothing when it is not started. */
+void fj__io_stop(fj_loop *loop, ev_io *io);
+/** Other events of the same descriptor. */
+void fj__io_change(fj_loop *loop, ev_io *io, int events);
+/** Gather what is ready, without waiting and without a call. */
+void fj__io_look(fj_loop *loop);
+bool fj__io_pending(fj_loop *loop);
+/** Call those that were gathered. */
+void fj__io_invoke(fj_loop *loop);
+/** Gather until something is ready, or @p due.  Only of a hosted loop. */
+void fj__host_sleep(fj_loop *loop, fj_deadline due);
+/** Something was given to the loop from outside of it: its host has to come back at once.  Nothing without a host. */
+void fj__host_stir(fj_loop *loop);
+/** Before the loop is left: tell its host when to come back.  Nothing without a host. */
+void fj__host_settle(fj_loop *loop);
+void fj__host_drop(fj_loop *loop);
 
 /* ---- loop_ready.c ---- */
 /** Run the jobs that are there, as far as the budget goes.  @return whether there were any */

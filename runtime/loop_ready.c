@@ -14,6 +14,7 @@ void fj__loop_push(fj_loop *loop, fj__job *job)
     else
         loop->first = job;
     loop->last = job;
+    fj__host_stir(loop);
 }
 
 void fj__loop_pull(fj_loop *loop, fj__job *job)

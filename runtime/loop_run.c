@@ -45,18 +45,22 @@ static bool sleep_until(fj_loop *loop, fj_deadline due)
     bool woken;
 
     if (!fj__inbox_sleep(&loop->inbox)) {
-        ev_run(loop->ev, EVRUN_NOWAIT);
+        fj__io_look(loop);
         return true;
     }
     if (fj__clock_auto() && !fj_is_never(due)) {
-        ev_run(loop->ev, EVRUN_NOWAIT);
+        fj__io_look(loop);
         woken = fj__inbox_awake(&loop->inbox);
-        if (!woken && ev_pending_count(loop->ev) == 0)
+        if (!woken && !fj__io_pending(loop))
             fj__clock_advance(due);
         return woken;
     }
-    set_alarm(loop, due);
-    ev_run(loop->ev, EVRUN_ONCE);
+    if (loop->host != NULL) {
+        fj__host_sleep(loop, due);
+    } else {
+        set_alarm(loop, due);
+        ev_run(loop->ev, EVRUN_ONCE);
+    }
     return fj__inbox_awake(&loop->inbox);
 }
 
@@ -105,11 +109,11 @@ static bool look(fj_loop *loop, enum sleeping when, fj_deadline by, bool did)
     if (may_sleep(loop, when, did) && loop->first == NULL && !fj_passed(due))
         woken = fj_is_never(due) ? sleep_without_end(loop) : sleep_until(loop, due);
     else
-        ev_run(loop->ev, EVRUN_NOWAIT);
+        fj__io_look(loop);
     loop->began = 0;
     loop->jobs = 0;
     loop->called = woken;
-    ev_invoke_pending(loop->ev);
+    fj__io_invoke(loop);
     return fj__sources_pump(loop) || loop->called || did;
 }
 
@@ -169,6 +173,7 @@ static fj_code leave(fj_loop *loop, fj_loop *outer, fj_error **err)
         return fj_fail(err, FJ_FORKED, "the process was forked while the loop ran, and this is the child");
     if (loop->watchdog != NULL)
         fj__watchdog_unwatch(loop->watchdog);
+    fj__host_settle(loop);
     return FJ_OK;
 }
 
@@ -311,21 +316,23 @@ static int find_host_fd(fj_loop *loop)
 
 int fj_loop_fd(fj_loop *loop)
 {
-    if (loop->host_fd < 0)
+    if (loop->host_fd < 0 && loop->host == NULL)
         loop->host_fd = find_host_fd(loop);
     return loop->host_fd;
 }
 
 fj_deadline fj_loop_due(fj_loop *loop)
 {
-    if (!fj__loop_ours(loop))
+    if (!fj__loop_ours(loop) || loop->running)
         return fj_never();
+    fj__sources_flush(loop); /* what the host's own call-backs had them hold back */
     (void)fj__inbox_awake(&loop->inbox);
     if (loop->first != NULL || atomic_load(&loop->inbox.head) != NULL || !fj__inbox_sleep(&loop->inbox))
         return at_once;
     fj_deadline due = fj_sooner(fj__sources_ask(loop), fj__timers_next(&loop->timers));
-    ev_run(loop->ev, EVRUN_NOWAIT); /* tells the kernel of what has changed; calls nobody */
-    return ev_pending_count(loop->ev) != 0 ? at_once : due;
+    if (loop->host == NULL)
+        ev_run(loop->ev, EVRUN_NOWAIT); /* tells the kernel of what has changed; calls nobody */
+    return fj__io_pending(loop) ? at_once : due;
 }
 
 void fj_loop_dispatch(fj_loop *loop)

@@ -36,7 +36,7 @@ static void slot_ready(struct ev_loop *ev, ev_io *io, int events)
 static void stop_slot(fj_loop *loop, struct slot *slot)
 {
     if (slot->fd >= 0)
-        ev_io_stop(loop->ev, &slot->io);
+        fj__io_stop(loop, &slot->io);
     slot->fd = -1;
 }
 
@@ -51,8 +51,8 @@ static void mirror_slot(fj_loop *loop, struct slot *slot, int fd, unsigned opene
     if (same && slot->io.events == events)
         return;
     if (same) {
-        ev_io_stop(loop->ev, &slot->io);
-        ev_io_modify(&slot->io, events);
+        fj__io_change(loop, &slot->io, events);
+        return;
     } else {
         /* Setting it anew also makes libev tell epoll of it though the number is one it knows. */
         stop_slot(loop, slot);
@@ -60,7 +60,7 @@ static void mirror_slot(fj_loop *loop, struct slot *slot, int fd, unsigned opene
     }
     slot->fd = fd;
     slot->opened = opened;
-    ev_io_start(loop->ev, &slot->io);
+    fj__io_start(loop, &slot->io);
 }
 
 static void ask(struct fj__attached *a)
@@ -203,6 +203,7 @@ fj_code fj_loop_attach(fj_loop *loop, fj_source *source, fj_error **err)
         at = &(*at)->next;
     *at = a;
     source->attached = a;
+    fj__host_stir(loop);
     return FJ_OK;
 }
 

@@ -130,7 +130,7 @@ static void close_in_line(struct line *line, unsigned first, unsigned last)
             break;
         w->closed = true;
         if (w->wait->loop == fj_loop_running()) /* other loops stop when they hear of it */
-            ev_io_stop(w->wait->loop->ev, &w->io);
+            fj__io_stop(w->wait->loop, &w->io);
         fj__waiter_wake(&w->wait->waiter);
     }
     unlock_line(line);
@@ -164,7 +164,8 @@ static void on_ready(struct ev_loop *ev, ev_io *io, int events)
 {
     struct watch *w = fj__container(io, struct watch, io);
 
-    ev_io_stop(ev, io);
+    (void)ev;
+    fj__io_stop(w->wait->loop, io);
     w->ready |= events;
     w->wait->loop->called = true;
     fj__waiter_wake(&w->wait->waiter);
@@ -190,14 +191,14 @@ static fj_code wait_for(struct wait *wait, struct watch *watches, size_t n, fj_d
     for (size_t i = 0; i < n; i++) {
         if (watches[i].fd >= 0) {
             stand_in_line(&watches[i]);
-            ev_io_start(wait->loop->ev, &watches[i].io);
+            fj__io_start(wait->loop, &watches[i].io);
             wait->loop->watched++;
         }
     }
     fj_code code = fj__waiter_wait(&wait->waiter, by);
     for (size_t i = 0; i < n; i++) {
         if (watches[i].fd >= 0) {
-            ev_io_stop(wait->loop->ev, &watches[i].io);
+            fj__io_stop(wait->loop, &watches[i].io);
             wait->loop->watched--;
             leave_line(&watches[i]);
         }

@@ -17,6 +17,7 @@
 #include <fjord/future.h>
 #include <fjord/green.h>
 #include <fjord/group.h>
+#include <fjord/host.h>
 #include <fjord/json.h>
 #include <fjord/log.h>
 #include <fjord/loop.h>

@@ -81,8 +81,8 @@ FJ_API const char *fj_server_executor(const fj_server *server);
  *  drain them ([fjord] drain).  Loops of this thread are run; those of other threads are theirs to run.  A second signal
  *  ends the drain: deferred requests are failed, tasks are killed, other methods that run are left behind.  Takes the two
  *  signals while it runs, see fj_run_signals(); one thread at a time.  @blocks
- *  @errors TIMEOUT: the drain was too short, or cut short, for what still ran; STATE: another thread is here, or a loop
- *  runs on this one */
+ *  @errors TIMEOUT: the drain was too short, or cut short, for what still ran; STATE: another thread is here, a loop
+ *  runs on this one, or one with servers belongs to a host (<fjord/host.h>) */
 FJ_API FJ_MUST_USE fj_code fj_run(fj_error **err);
 /** Take SIGINT and SIGTERM now, not only in fj_run(): one that comes before lets fj_run() stop what is started and
  *  return at once, instead of ending the process half-way through a start.  fj_run() gives them back.  Call it before
