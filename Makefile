@@ -70,10 +70,12 @@ objects = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 # The .S are each empty on another machine than their own.
 LIB_SRC   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*.S))
 HEADERS   := $(foreach r,$(PUBLIC),$(wildcard $(r)/fjord/*.h))
+ADAPTERS  := $(wildcard runtime/fjord/adapters/*.h)
 HOOK_SRC  := $(wildcard runtime/hooks/*.c)
 TOOL_SRC  := $(wildcard tools/*.c)
 EX_MAIN   := $(wildcard examples/*_server.c examples/*_client.c examples/demo.c)
 EX_HELP   := $(filter-out $(EX_MAIN),$(wildcard examples/*.c))
+HOST_SRC  := $(wildcard examples/hosts/*.c)
 MIG_SRC   := $(wildcard examples/migration/*.c)
 BENCH_SRC := $(wildcard bench/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c)
@@ -89,7 +91,7 @@ FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 LOAD_SRC  := $(wildcard tests/load/*.c)
 PLUGIN_SRC := $(wildcard examples/plugins/executor_*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
-CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md
+CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md
 
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
@@ -101,6 +103,10 @@ TOOL      := $(if $(TOOL_SRC),$(BUILD)/bin/fjord)
 EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
 MIGRATION := $(foreach n,0 1 2 3,$(BUILD)/bin/migration-$(n))
 MIGRATED  := $(BUILD)/bin/migration-done
+# Each needs the library of its host, and is left out without it.
+HAS       = $(shell pkg-config --exists $(1) && echo $(2))
+HOSTS     := $(call HAS,glib-2.0,glib) $(call HAS,libuv,uv) $(call HAS,libsystemd,sd_event)
+HOSTS     := $(addprefix $(BUILD)/hosts/,$(HOSTS))
 BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 TESTS     := $(foreach t,$(TEST_SRC),$(BUILD)/tests/$(basename $(notdir $(t))))
 PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p))))
@@ -111,7 +117,7 @@ LOAD      := $(BUILD)/load/mixed
 PLUGINS   := $(patsubst examples/plugins/executor_%.c,$(BUILD)/plugins/%.so,$(PLUGIN_SRC))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
 ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
-ALL_SRC   += $(MIG_SRC)
+ALL_SRC   += $(MIG_SRC) $(HOST_SRC)
 
 ifeq ($(V),1)
 Q :=
@@ -217,6 +223,18 @@ $(MIGRATION) $(MIGRATED): $(MIG_HELP) $(SHARED) $(LINKS)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib:$(abspath $(BUILD)/lib)' $(filter %.o,$^) $(SHARED) $(LIBS) -o $@
+
+# Programs with a loop of their own, and ours in it.  Their libraries' headers are not ours to warn of.
+HOST_PKG_glib := glib-2.0
+HOST_PKG_uv := libuv
+HOST_PKG_sd_event := libsystemd
+$(foreach h,glib uv sd_event,$(eval $(BUILD)/obj/examples/hosts/$(h).o: \
+	HOOKFLAGS = $$(subst -I,-isystem ,$$(shell pkg-config --cflags $(HOST_PKG_$(h))))))
+$(HOSTS): $(BUILD)/hosts/%: $(BUILD)/obj/examples/hosts/%.o $(call objects,examples/hosts/visit.c examples/calc.c) $(SHARED) $(LINKS)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib:$(abspath $(BUILD)/lib)' $(filter %.o,$^) $(SHARED) \
+		$$(pkg-config --libs $(HOST_PKG_$*)) $(LIBS) -o $@
 
 $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 	@mkdir -p $(@D)
@@ -341,7 +359,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_cost $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(LOAD) $(GDB) $(MODULES) $(PLUGINS) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_cost $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(LOAD) $(GDB) $(MODULES) $(PLUGINS) $(HOSTS) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address
@@ -379,8 +397,9 @@ fuzz-built: $(FUZZERS)
 # --- Installing ----------------------------------------------------------------------------------------------------
 D = $(DESTDIR)
 install: all ## install the library, its headers, the command, man pages and sample files under PREFIX
-	install -d '$(D)$(LIBDIR)/pkgconfig' '$(D)$(PREFIX)/include/fjord'
+	install -d '$(D)$(LIBDIR)/pkgconfig' '$(D)$(PREFIX)/include/fjord/adapters'
 	install -m 644 $(HEADERS) '$(D)$(PREFIX)/include/fjord/'
+	install -m 644 $(ADAPTERS) '$(D)$(PREFIX)/include/fjord/adapters/'
 	install -m 644 $(STATIC) $(GREEN_A) '$(D)$(LIBDIR)/'
 	install -m 755 $(SHARED) $(GREEN) '$(D)$(LIBDIR)/'
 	ln -sf $(notdir $(SHARED)) '$(D)$(LIBDIR)/$(SONAME)'
@@ -396,6 +415,7 @@ install: all ## install the library, its headers, the command, man pages and sam
 	$(foreach c,$(CONF),install -D -m 644 $(c) '$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))';)
 
 uninstall: ## remove what install put under PREFIX
+	rm -f $(foreach h,$(ADAPTERS),'$(D)$(PREFIX)/include/fjord/adapters/$(notdir $(h))')
 	rm -f $(foreach h,$(HEADERS),'$(D)$(PREFIX)/include/fjord/$(notdir $(h))')
 	rm -f '$(D)$(LIBDIR)/libfjord-green.a' '$(D)$(LIBDIR)/libfjord-green.so' '$(D)$(LIBDIR)/$(GREENNAME)' '$(D)$(LIBDIR)/$(notdir $(GREEN))'
 	rm -f '$(D)$(LIBDIR)/libfjord.a' '$(D)$(LIBDIR)/libfjord.so' '$(D)$(LIBDIR)/$(SONAME)' \
@@ -403,7 +423,7 @@ uninstall: ## remove what install put under PREFIX
 		'$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'
 	rm -f $(foreach m,$(MAN),'$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))')
 	rm -f $(foreach c,$(CONF),'$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))')
-	-rmdir '$(D)$(PREFIX)/include/fjord' '$(D)$(PREFIX)/share/doc/fjord' '$(D)$(PREFIX)/share/fjord' 2>/dev/null
+	-rmdir '$(D)$(PREFIX)/include/fjord/adapters' '$(D)$(PREFIX)/include/fjord' '$(D)$(PREFIX)/share/doc/fjord' '$(D)$(PREFIX)/share/fjord' 2>/dev/null
 
 clean: ## remove build/
 	rm -rf $(TOP)
