@@ -2,7 +2,9 @@
 #include "tests/conformance/rig.h"
 
 #include "base/ids.h"
+#include "messaging/internal.h"
 #include "tests/conformance/methods.h"
+#include "tests/support/toy_host.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -52,24 +54,48 @@ static void set(rig *r, bool *what)
 
 /* ---- up ------------------------------------------------------------------------------------------ */
 
+/* FJ_HOSTED=watch or drive: loops live in a host's, in that way.  @return whether they do */
+static bool hosted(const rig *r, toy_way *ret)
+{
+    const char *how = getenv("FJ_HOSTED");
+
+    *ret = how != NULL && strcmp(how, "drive") == 0 ? TOY_DRIVES : TOY_WATCHES;
+    return how != NULL && is_on_loop(&r->cell);
+}
+
+static fj_code run(rig *r, toy_host *host, fj_error **err)
+{
+    if (host == NULL)
+        return fj_server_run(r->server, err);
+    while (fj__server_runs(r->server))
+        (void)toy_once(host, -1); /* for ever, if a stop did not wake it */
+    return FJ_OK;
+}
+
 /* The server's thread: what a program's main() does; it waits where it ran, for under executors on a loop that goes on. */
 static void *serve(void *user)
 {
     rig *r = user;
+    toy_host place, *host = NULL;
+    toy_way way;
     fj_error *err = NULL;
 
+    if (hosted(r, &way))
+        toy_up(host = &place, way);
     r->start_code = fj_server_start(r->server, &err);
     if (r->start_code != FJ_OK)
         r->start_error = strdup(fj_error_text(err));
     err = fj_error_free(err);
     set(r, &r->serving);
     if (r->start_code == FJ_OK)
-        r->run_code = fj_server_run(r->server, &err);
+        r->run_code = run(r, host, &err);
     if (r->start_code == FJ_OK && r->run_code == FJ_OK)
         r->run_code = fj_server_wait(r->server, fj_in_ms(LIMIT_MS), &err);
     if (err != NULL)
         r->run_error = strdup(fj_error_text(err));
     fj_error_free(err);
+    if (host != NULL)
+        toy_down(host);
     set(r, &r->over);
     return NULL;
 }
