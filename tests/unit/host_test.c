@@ -6,6 +6,7 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -206,6 +207,61 @@ START_TEST(a_turn_ends_though_there_is_more_to_do)
 }
 END_TEST
 
+/* Something that expects bytes by a time, as heartbeats are expected. */
+struct patient {
+    fj_source source; /* first */
+    fj_deadline by;
+    unsigned pumped, missed;
+};
+
+static void watch_patient(fj_source *source, fj_watch *ret)
+{
+    struct patient *p = (struct patient *)(void *)source;
+
+    ret->fds[0].fd = ends[0];
+    ret->fds[0].opened = 0;
+    ret->fds[0].read = true;
+    ret->fds[0].write = false;
+    ret->n = 1;
+    ret->by = p->by;
+}
+
+static void pump_patient(fj_source *source, const fj_watch *ready, fj_deadline now)
+{
+    struct patient *p = (struct patient *)(void *)source;
+
+    p->pumped++;
+    if (ready->fds[0].read)
+        on_read(host.loop, ends[0], NULL);
+    else
+        p->missed += now.ns >= p->by.ns;
+    p->by = fj_never();
+}
+
+START_TEST(what_came_before_a_deadline_is_seen_though_the_loop_is_late)
+{
+    static struct patient p = { .source = { .watch = watch_patient, .pump = pump_patient } };
+
+    fj__clock_set_fake(1000000000);
+    p.by = fj_in_ms(10);
+    ck_assert_int_eq(fj_loop_attach(host.loop, &p.source, NULL), FJ_OK);
+    settle();
+    put(ends[1]);
+    fj__clock_set_fake(2000000000);
+    if (host.way == TOY_DRIVES) { /* the time comes first, and with no word of the descriptor */
+        ck_assert(fj_passed(host.at));
+        host.at = fj_never();
+        fj_loop_timeout(host.loop);
+    } else {
+        fj_loop_dispatch(host.loop);
+    }
+    ck_assert_uint_eq(p.pumped, 1);
+    ck_assert_uint_eq(p.missed, 0);
+    ck_assert_uint_eq(reads, 1);
+    fj_loop_detach(host.loop, &p.source);
+}
+END_TEST
+
 /* ---- where the loop is not to be turned ---- */
 
 static void drive_inside(fj_loop *loop, void *user)
@@ -389,13 +445,15 @@ struct service {
 
 static void serve(struct service *s, const char *executor)
 {
-    char text[128];
+    char text[256];
     fj_target here = FJ_TARGET(.topic = "hosted", .server = "s");
     fj_target there = FJ_TARGET(.topic = "hosted", .ns = "host", .version = "1.0");
 
     memset(s, 0, sizeof *s);
     s->conf = fj_conf_new();
-    (void)snprintf(text, sizeof text, "[DEFAULT]\ntransport_url = %s\n[fjord]\nexecutor = %s\n",
+    (void)snprintf(text, sizeof text,
+                   "[DEFAULT]\ntransport_url = %s\n[fjord]\nexecutor = "
+                   "%s\n[oslo_messaging_rabbit]\nheartbeat_timeout_threshold = 1\n",
                    getenv("FJ_TEST_URL") != NULL ? getenv("FJ_TEST_URL") : "fake://", executor);
     ck_assert_int_eq(fj_conf_parse(s->conf, "test", text, strlen(text), NULL), FJ_OK);
     ck_assert_int_eq(fj_transport_open(s->conf, NULL, &s->transport, NULL), FJ_OK);
@@ -497,6 +555,41 @@ START_TEST(a_server_is_stopped_and_drained_while_the_host_goes_on)
 }
 END_TEST
 
+static atomic_uint lost;
+
+static void count_losses(void *user, fj_log_level level, const char *component, const char *text)
+{
+    (void)user, (void)text;
+    if (strcmp(component, "amqp") == 0 && level <= FJ_LOG_WARNING)
+        atomic_fetch_add(&lost, 1);
+}
+
+/* Only over a broker: it would end a connection that is silent for two intervals of a second. */
+START_TEST(connections_are_kept_while_host_and_loop_are_idle)
+{
+    struct service s;
+
+    serve(&s, "coroutine");
+    ck_assert_int_eq(fj_task_spawn(ask, &s, NULL, NULL, NULL), FJ_OK);
+    while (s.answered < 1 && s.code == FJ_OK)
+        (void)toy_once(&host, -1);
+    ck_assert_int_eq(s.code, FJ_OK);
+    fj_log_set(count_losses, NULL);
+    unsigned turns = host.turns;
+    ck_assert_int_eq(fj_loop_call_later(host.loop, 3.5, on_call, NULL, NULL, NULL), FJ_OK);
+    while (calls == 0)
+        (void)toy_once(&host, -1);
+    ck_assert_uint_lt(host.turns - turns, 200); /* some for each heartbeat of two connections */
+    ck_assert_int_eq(fj_task_spawn(ask, &s, NULL, NULL, NULL), FJ_OK);
+    while (s.answered < 2 && s.code == FJ_OK)
+        (void)toy_once(&host, -1);
+    fj_log_set(NULL, NULL);
+    ck_assert_int_eq(s.code, FJ_OK);
+    ck_assert_uint_eq(atomic_load(&lost), 0);
+    end(&s);
+}
+END_TEST
+
 /* ---- a host that drives ---- */
 
 START_TEST(only_a_whole_table_is_taken)
@@ -568,6 +661,7 @@ static void both_ways(TCase *t)
     tcase_add_test(t, an_idle_loop_leaves_the_host_asleep);
     tcase_add_test(t, another_thread_wakes_the_host);
     tcase_add_test(t, a_turn_ends_though_there_is_more_to_do);
+    tcase_add_test(t, what_came_before_a_deadline_is_seen_though_the_loop_is_late);
     tcase_add_test(t, nested_turns_are_refused_and_nothing_is_lost_by_it);
     tcase_add_test(t, a_loop_is_not_freed_in_its_own_call_backs);
     tcase_add_test(t, a_free_ends_tasks_that_wait);
@@ -575,6 +669,8 @@ static void both_ways(TCase *t)
     tcase_add_test(t, in_a_forked_child_the_hosts_words_do_nothing);
     tcase_add_loop_test(t, a_server_and_its_clients_live_in_one_host, 0, 3);
     tcase_add_loop_test(t, a_server_is_stopped_and_drained_while_the_host_goes_on, 0, 3);
+    if (getenv("FJ_TEST_URL") != NULL)
+        tcase_add_test(t, connections_are_kept_while_host_and_loop_are_idle);
 }
 
 int main(void)
