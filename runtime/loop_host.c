@@ -264,8 +264,7 @@ static void gather(fj_loop *loop, int ms)
 
 void fj__host_look_at_all(fj_loop *loop)
 {
-    if (loop->host != NULL)
-        loop->host->hinted = false;
+    loop->host->hinted = false;
 }
 
 void fj__io_look(fj_loop *loop)

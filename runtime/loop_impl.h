@@ -104,7 +104,7 @@ void fj__io_change(fj_loop *loop, ev_io *io, int events);
 /** Gather what is ready, without waiting and without a call. */
 void fj__io_look(fj_loop *loop);
 bool fj__io_pending(fj_loop *loop);
-/** The next look is at all descriptors, not only at those that a host says are ready.  Nothing without a host. */
+/** The next look is at all descriptors, not only at those that a host says are ready.  Only of a hosted loop. */
 void fj__host_look_at_all(fj_loop *loop);
 /** Call those that were gathered. */
 void fj__io_invoke(fj_loop *loop);

@@ -14,7 +14,8 @@ void fj__loop_push(fj_loop *loop, fj__job *job)
     else
         loop->first = job;
     loop->last = job;
-    fj__host_stir(loop);
+    if (loop->host != NULL)
+        fj__host_stir(loop);
 }
 
 void fj__loop_pull(fj_loop *loop, fj__job *job)
