@@ -107,7 +107,8 @@ static bool look(fj_loop *loop, enum sleeping when, fj_deadline by, bool did)
     fj_deadline due = fj_sooner(fj_sooner(by, asked), fj__timers_next(&loop->timers));
     bool woken = false;
 
-    if (loop->host != NULL && fj_passed(asked)) /* what came before its deadline must not be judged as missing, be it a heartbeat */
+    /* What came before its deadline must not be judged as missing, be it a heartbeat. */
+    if (loop->host != NULL && fj_passed(asked))
         fj__host_look_at_all(loop);
     if (may_sleep(loop, when, did) && loop->first == NULL && !fj_passed(due))
         woken = fj_is_never(due) ? sleep_without_end(loop) : sleep_until(loop, due);
