@@ -19,7 +19,7 @@ struct visit {
 
 enum { WANTED = 3 };
 
-static fj_code add(visit *v, int a, int b, fj_error **err)
+static FJ_AWAITS fj_code add(visit *v, int a, int b, fj_error **err)
 {
     json_t *sum = NULL;
     fj_code code = fj_client_call(v->client, "add", json_pack("{s:i, s:i}", "a", a, "b", b), NULL, &sum, err);
