@@ -86,9 +86,15 @@ static bool tell_one(const struct fj__host *h, int fd, bool want, bool *told, bo
     return true;
 }
 
-static bool tell(const struct fj__host *h, int fd, struct entry *e)
+/* In a forked child nobody is told: what the host has in the kernel may be the parent's.
+ * @return false when the host refuses */
+static bool tell(const fj_loop *loop, int fd, struct entry *e)
 {
+    const struct fj__host *h = loop->host;
     int events = wanted(e);
+
+    if (!fj__loop_ours(loop))
+        return true;
     bool good = tell_one(h, fd, (events & EV_READ) != 0, &e->read, h->ops->add_read, h->ops->del_read);
 
     return tell_one(h, fd, (events & EV_WRITE) != 0, &e->write, h->ops->add_write, h->ops->del_write) && good;
@@ -133,10 +139,10 @@ static void start(fj_loop *loop, ev_io *io)
         return;
     }
     link_in(&e->first, io);
-    if (tell(h, io->fd, e))
+    if (tell(loop, io->fd, e))
         return;
     (void)take_out(&e->first, io);
-    (void)tell(h, io->fd, e);
+    (void)tell(loop, io->fd, e);
     lose(loop, io);
 }
 
@@ -152,8 +158,7 @@ static void stop(fj_loop *loop, ev_io *io)
         return;
     struct entry *e = &h->entries[io->fd];
     (void)take_out(&e->first, io);
-    if (fj__loop_ours(loop))
-        (void)tell(h, io->fd, e);
+    (void)tell(loop, io->fd, e);
 }
 
 void fj__io_start(fj_loop *loop, ev_io *io)
@@ -184,7 +189,7 @@ void fj__io_change(fj_loop *loop, ev_io *io, int events)
     }
     io->events = events;
     io->pending &= events;
-    if (io->active && knows(h, io->fd) && !tell(h, io->fd, &h->entries[io->fd])) {
+    if (io->active && knows(h, io->fd) && !tell(loop, io->fd, &h->entries[io->fd])) {
         stop(loop, io);
         io->active = 1;
         lose(loop, io);
@@ -258,7 +263,7 @@ static void gather(fj_loop *loop, int ms)
         if (h->fds[i].revents == 0)
             continue;
         mark(h, &h->fds[i]);
-        (void)tell(h, h->fds[i].fd, &h->entries[h->fds[i].fd]);
+        (void)tell(loop, h->fds[i].fd, &h->entries[h->fds[i].fd]);
     }
 }
 
