@@ -3,7 +3,7 @@
 #define FJORD_HOST_H
 /*
  * A loop that its host drives.  It watches nothing itself: it asks the host for six things, and the host calls when something
- * happens.  The other way, a loop that a host watches as one descriptor and a time, is at the end of <fjord/loop.h>;
+ * happens.  The other way, a loop that a host watches as one descriptor and a time, is in <fjord/loop.h>;
  * docs/hosts.md says which to take, and <fjord/adapters/...> are both ways for GLib, libuv and sd-event.
  *
  * All is done on one thread, the host's.  What other threads do (letters, completed futures) arrives by a descriptor that is watched

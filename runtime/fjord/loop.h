@@ -119,11 +119,15 @@ FJ_API void fj_loop_detach(fj_loop *loop, fj_source *source);
 
 /* ---- in a host's loop --------------------------------------------------------------------------- */
 
-/** A descriptor, readable when the loop has something to do; watch it for reading.  Lends. */
+/* A host that watches the loop; one that drives it is <fjord/host.h>'s, and docs/hosts.md has both. */
+
+/** A descriptor, readable when the loop has something to do; watch it for reading.  Lends.  -1 of a loop that its host drives. */
 FJ_API int fj_loop_fd(fj_loop *loop);
-/** When fj_loop_dispatch() is due even if the descriptor is not readable.  To be asked before each sleep. */
+/** When fj_loop_dispatch() is due even if the descriptor is not readable.  To be asked before each sleep.
+ *  Never while it runs, or in a forked child. */
 FJ_API fj_deadline fj_loop_due(fj_loop *loop);
-/** Do what is there to be done, without waiting. */
+/** Do what is there to be done, without waiting; a turn, which is bounded.  Nothing in a call-back of the loop, or while another runs
+ *  on this thread. */
 FJ_API void fj_loop_dispatch(fj_loop *loop);
 
 /* ---- reports ------------------------------------------------------------------------------------ */
