@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Log lines: who is heard at which level, and where the lines go. */
-#include "log.h"
+/* Log lines: who is heard at which level. */
+#include "base/log.h"
 
+#include "base/alloc.h"
+#include "base/log_out.h"
 #include "base/native.h"
-
-#include "alloc.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
-#include <unistd.h>
 
 enum { NAME_MAX_LEN = 31, SWITCHES_MAX = 64, SILENT = -1, UNSET = -2 };
 
@@ -33,8 +31,6 @@ struct levels {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct levels levels = { .base = FJ_LOG_WARNING, .all = UNSET };
-static fj_log_fn sink;
-static void *sink_user;
 static atomic_int highest = FJ_LOG_WARNING; /* of all levels in force: the quick way out of fj__log_on() */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -147,37 +143,24 @@ static bool apply(struct levels *l, const char *text, char *bad, size_t bad_n)
     return true;
 }
 
-/* ---- lines ---- */
+/* ---- the beginning ---- */
 
-static void to_stderr(fj_log_level level, const char *component, const char *text)
-{
-    struct timespec now;
-    struct tm parts;
-    char when[32], line[2048];
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    if (gmtime_r(&now.tv_sec, &parts) == NULL || strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &parts) == 0)
-        when[0] = '\0';
-    int n = snprintf(line, sizeof line, "%s.%03ldZ %-7s %s: %s\n", when, now.tv_nsec / 1000000,
-                     fj_log_level_name(level), component, text);
-    if (n < 0)
-        return;
-    if ((size_t)n >= sizeof line) {
-        n = (int)sizeof line - 1;
-        memcpy(line + n - 4, "...\n", 4);
-    }
-    /* One write, so that lines of several threads do not mix.  A log that cannot be written is dropped. */
-    ssize_t wrote = fj__native.write(STDERR_FILENO, line, (size_t)n);
-    (void)wrote;
-}
-
+/* Order of locks: this, then those of what lines go to. */
 static void before_fork(void)
 {
     (void)fj__native.pthread_mutex_lock(&lock);
+    fj__log_before_fork();
 }
 
 static void after_fork(void)
 {
+    fj__log_after_fork(false);
+    (void)fj__native.pthread_mutex_unlock(&lock);
+}
+
+static void after_fork_in_child(void)
+{
+    fj__log_after_fork(true);
     (void)fj__native.pthread_mutex_unlock(&lock);
 }
 
@@ -187,7 +170,7 @@ static void start(void)
     struct levels next = levels;
     char bad[80], text[128];
 
-    (void)pthread_atfork(before_fork, after_fork, after_fork);
+    (void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
     if (wanted == NULL)
         return;
     if (apply(&next, wanted, bad, sizeof bad)) {
@@ -196,7 +179,8 @@ static void start(void)
         return;
     }
     (void)snprintf(text, sizeof text, "FJ_TRACE is ignored: \"%s\" is not understood", bad);
-    to_stderr(FJ_LOG_WARNING, "log", text);
+    fj__log_deliver(
+        &(fj__log_line){ .level = FJ_LOG_WARNING, .component = "log", .text = text, .text_n = strlen(text) });
 }
 
 static void enter(void)
@@ -208,14 +192,6 @@ static void enter(void)
 static void leave(void)
 {
     (void)fj__native.pthread_mutex_unlock(&lock);
-}
-
-void fj_log_set(fj_log_fn fn, void *user)
-{
-    enter();
-    sink = fn;
-    sink_user = user;
-    leave();
 }
 
 void fj_log_set_level(fj_log_level level)
@@ -254,34 +230,12 @@ bool fj__log_on(fj_log_level level, const char *component)
     return on;
 }
 
-/* A line is one line, and nothing a peer sends can move the cursor of a terminal: neither the control bytes nor, in
- * UTF-8, U+0080 to U+009F. */
-static void flatten(char *text)
-{
-    for (unsigned char *at = (unsigned char *)text; *at != '\0'; at++) {
-        if (*at < 0x20 || *at == 0x7f)
-            *at = ' ';
-        else if (*at == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
-            at[0] = at[1] = ' ';
-    }
-}
+/* ---- lines ---- */
 
-static void deliver(fj_log_level level, const char *component, char *text)
-{
-    flatten(text);
-    enter();
-    fj_log_fn fn = sink;
-    void *user = sink_user;
-    leave();
-    if (fn != NULL)
-        fn(user, level, component, text);
-    else
-        to_stderr(level, component, text);
-}
-
-static void vlog(fj_log_level level, const char *component, const char *format, va_list args)
+static void vlog(fj__log_line *line, const char *format, va_list args)
 {
     char brief[512], *longer = NULL;
+    int saved = errno;
     va_list again;
 
     va_copy(again, args);
@@ -289,35 +243,39 @@ static void vlog(fj_log_level level, const char *component, const char *format, 
     va_end(again);
     if (n >= (int)sizeof brief)
         longer = fj__vformat(format, args); /* without memory the beginning has to do */
+    line->text = longer != NULL ? longer : brief;
+    line->text_n = strlen(line->text);
     if (n >= 0)
-        deliver(level, component, longer != NULL ? longer : brief);
+        fj__log_deliver(line);
     fj__free(longer);
+    errno = saved;
 }
 
-void fj__log(fj_log_level level, const char *component, const char *format, ...)
+void fj__log_at(const char *file, unsigned line, const char *function, fj_log_level level,
+                const char *component, const char *format, ...)
 {
-    int saved = errno;
+    fj__log_line l = {
+        .level = level, .component = component, .file = file, .line = line, .function = function
+    };
     va_list args;
 
     if (!fj__log_on(level, component))
         return;
     va_start(args, format);
-    vlog(level, component, format, args);
+    vlog(&l, format, args);
     va_end(args);
-    errno = saved;
 }
 
 void fj_log(fj_log_level level, const char *component, const char *format, ...)
 {
-    int saved = errno;
+    fj__log_line l = { .level = level, .component = component };
     va_list args;
 
     if (!fj__log_on(level, component))
         return;
     va_start(args, format);
-    vlog(level, component, format, args);
+    vlog(&l, format, args);
     va_end(args);
-    errno = saved;
 }
 
 void fj__secret_clear(fj__secret *s)

@@ -8,7 +8,18 @@
 /** Whether a line of that level and component would go anywhere: asked before costly formatting.  @thread any */
 bool fj__log_on(fj_log_level level, const char *component);
 /** Write one line.  Not with a lock of the library held (a callback may be slow).  @thread any */
-void fj__log(fj_log_level level, const char *component, const char *format, ...) FJ_PRINTF(3, 4);
+#define fj__log(level, component, ...) fj__log_at(__FILE__, __LINE__, __func__, level, component, __VA_ARGS__)
+void fj__log_at(const char *file, unsigned line, const char *function, fj_log_level level,
+                const char *component, const char *format, ...) FJ_PRINTF(6, 7);
+
+/** What the line is about: NULL what is not known; lends, until the line is written. */
+typedef struct {
+    const char *request; /**< the id that a request has through all services */
+    const char *message; /**< the id of the message that it came by */
+    const char *method;
+} fj__log_context;
+/** Who knows: asked on the thread that logs.  NULL: nobody. */
+void fj__log_context_set(void (*fn)(fj__log_context *ret));
 
 typedef struct {
     char *hidden; /**< never printed */
