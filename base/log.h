@@ -20,6 +20,8 @@ typedef struct {
 } fj__log_context;
 /** Who knows: asked on the thread that logs.  NULL: nobody. */
 void fj__log_context_set(void (*fn)(fj__log_context *ret));
+/** Whether lines go to a file.  @thread any */
+bool fj__log_has_file(void);
 
 typedef struct {
     char *hidden; /**< never printed */

@@ -6,8 +6,6 @@
 
 /** Complete a line, whose texts may be NULL, and send it on.  Never blocks, but for what a call-back of the program does. */
 void fj__log_deliver(fj__log_line *line);
-/** Whether lines go to a file. */
-bool fj__log_has_file(void);
 void fj__log_before_fork(void);
 void fj__log_after_fork(bool child);
 

@@ -107,6 +107,8 @@ static void put_line(struct out *o, const fj__log_line *l, bool json, size_t tai
     size_t keep = tail + sizeof more;
     struct out part = *o;
 
+    if (o->have != o->n)
+        return; /* it does not matter any more */
     part.size = o->size > keep ? o->size - keep : 0;
     for (size_t i = 0; i < l->text_n && part.have == part.n;)
         i += put_one(&part, (const unsigned char *)l->text + i, l->text_n - i, json);

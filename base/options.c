@@ -27,6 +27,23 @@ static const fj__option table[] = {
       FJ__FIXED, "How many requests are processed at once." },
     { "DEFAULT", "rpc_ping_enabled", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__FIXED,
       "Answer oslo_rpc_server_ping." },
+    /* oslo.log's, for where lines go: a program in Python that reads the same file logs to the same places */
+    { "DEFAULT", "debug", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__RELOADS,
+      "Log at debug level, if [fjord] log_level does not say another." },
+    { "DEFAULT", "log_file", FJ__OPT_STRING, NULL, ANY, NULL, NULL, "logfile", FJ__RELOADS,
+      "The file to log to, in log_dir if that is set; unset: standard error, if no other place is set." },
+    { "DEFAULT", "log_dir", FJ__OPT_STRING, NULL, ANY, NULL, NULL, "logdir", FJ__RELOADS,
+      "The folder of log_file; without that, of PROGRAM.log." },
+    { "DEFAULT", "use_syslog", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__RELOADS,
+      "Log to the syslog of this machine." },
+    { "DEFAULT", "syslog_log_facility", FJ__OPT_STRING, "LOG_USER", ANY, NULL, NULL, NULL, FJ__RELOADS,
+      "The facility of use_syslog." },
+    { "DEFAULT", "use_journal", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__RELOADS,
+      "Log to systemd's journal, with fields." },
+    { "DEFAULT", "use_stderr", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__RELOADS,
+      "Log to standard error, too." },
+    { "DEFAULT", "use_json", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__RELOADS,
+      "An object a line in the file and on standard error." },
     /* oslo lists these three here too, though they act in the group below */
     { "DEFAULT", "rpc_conn_pool_size", FJ__OPT_INT, "30", 1, NO_LIMIT, NULL, NULL, NULL, FJ__NEEDLESS,
       "See the same name in [oslo_messaging_rabbit]." },
@@ -180,6 +197,8 @@ static const fj__option table[] = {
       FJ__RELOADS, "The lowest level that is logged." },
     { "fjord", "log_components", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, FJ__RELOADS,
       "Levels by component, as amqp=debug,-fake." },
+    { "fjord", "log_buffer", FJ__OPT_INT, "1048576", 65536, 1e9, "bytes", NULL, NULL, FJ__RELOADS,
+      "How much may wait for each place that log lines go to, before lines are dropped and counted." },
 };
 #pragma GCC diagnostic pop
 

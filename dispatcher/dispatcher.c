@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "dispatcher/about.h"
 #include "dispatcher/access.h"
 #include "dispatcher/failure.h"
 #include "dispatcher/request.h"
@@ -156,6 +157,7 @@ fj_code fj_dispatcher_new(const fj_dispatcher_opts *opts, fj_dispatcher **ret, f
 
     if (d == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for a dispatcher");
+    fj__about_start();
     if (opts != NULL) {
         d->access = opts->access;
         d->ping = opts->ping;

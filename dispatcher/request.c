@@ -2,6 +2,7 @@
 #include "request.h"
 
 #include "base/alloc.h"
+#include "dispatcher/about.h"
 #include "dispatcher/failure.h"
 #include "runtime/local.h"
 #include "runtime/sync.h"
@@ -128,7 +129,9 @@ static fj_code send_answer(fj_request *req, json_t *result, fj_error *failure, f
         if ((req->method->flags & FJ_EXPECTED) != 0)
             fj_error_set_flags(failure, fj_error_flags(failure) | FJ_EXPECTED);
         fj__failure_complete(failure, fj__endpoint_place(req->endpoint), method);
+        fj_request *before = fj__about_swap(req);
         fj__failure_log(failure, method);
+        (void)fj__about_swap(before);
     }
     if (req->wants_reply)
         code = fj__answer_send(req->in, failure != NULL ? NULL : result, failure, method, err);

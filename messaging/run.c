@@ -29,7 +29,9 @@ static atomic_uint signals;
 static atomic_bool stop_asked, busy;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct sigaction old_int, old_term; /* what the two signals did before, while `taken` */
-static bool taken;                         /* under the lock */
+static struct sigaction old_hup;
+static bool hup_taken; /* under the lock, as is old_hup */
+static bool taken;     /* under the lock */
 
 /* A child of fork has none of the parent's servers, nor is it in fj_run().  Signals stay taken, as dispositions are
  * inherited: they count for its own run. */
@@ -129,6 +131,12 @@ static void on_signal(int number)
     fj__run_wake();
 }
 
+static void on_hup(int number)
+{
+    (void)number;
+    fj_log_reopen();
+}
+
 static void sleep_again(int fd)
 {
     uint64_t count;
@@ -149,6 +157,20 @@ static fj_code open_wake(fj_error **err)
     return FJ_OK;
 }
 
+/* Only where it would end the process, and there is a file to open anew: else it means something else to the program, or to its user.
+ * @locks needs the lock */
+static void take_hup(void)
+{
+    struct sigaction mine = { .sa_handler = on_hup, .sa_flags = SA_RESTART };
+
+    if (!fj__log_has_file() || sigaction(SIGHUP, NULL, &old_hup) != 0)
+        return;
+    if ((old_hup.sa_flags & SA_SIGINFO) != 0 || old_hup.sa_handler != SIG_DFL)
+        return;
+    (void)sigemptyset(&mine.sa_mask);
+    hup_taken = sigaction(SIGHUP, &mine, NULL) == 0;
+}
+
 fj_code fj_run_signals(fj_error **err)
 {
     struct sigaction mine;
@@ -163,6 +185,7 @@ fj_code fj_run_signals(fj_error **err)
         (void)sigaction(SIGINT, &mine, &old_int);
         (void)sigaction(SIGTERM, &mine, &old_term);
         taken = true;
+        take_hup();
     }
     (void)fj__native.pthread_mutex_unlock(&lock);
     return code;
@@ -174,6 +197,9 @@ static void give_signals_back(void)
     (void)sigaction(SIGINT, &old_int, NULL);
     (void)sigaction(SIGTERM, &old_term, NULL);
     taken = false;
+    if (hup_taken)
+        (void)sigaction(SIGHUP, &old_hup, NULL);
+    hup_taken = false;
     (void)fj__native.pthread_mutex_unlock(&lock);
     atomic_store(&signals, 0);
 }

@@ -95,20 +95,29 @@ static fj_code open_url(fj_transport *t, const fj_url *url, fj_error **err)
     return code;
 }
 
-/* What the configuration says about the log; what it leaves out stays as the program had it. */
-static fj_code set_log(const fj_conf *conf, fj_error **err)
+/* Which lines are logged; what the configuration leaves out stays as the program had it. */
+static fj_code set_levels(const fj_conf *conf, fj_error **err)
 {
     fj_log_level level;
 
-    if (strcmp(fj_conf_origin(conf, "fjord", "log_level"), "default") != 0 &&
-        fj_log_level_parse(fj_conf_str(conf, "fjord", "log_level"), &level))
-        fj_log_set_level(level);
+    if (strcmp(fj_conf_origin(conf, "fjord", "log_level"), "default") != 0) {
+        if (fj_log_level_parse(fj_conf_str(conf, "fjord", "log_level"), &level))
+            fj_log_set_level(level);
+    } else if (strcmp(fj_conf_origin(conf, "DEFAULT", "debug"), "default") != 0)
+        fj_log_set_level(fj_conf_bool(conf, "DEFAULT", "debug") ? FJ_LOG_DEBUG : FJ_LOG_WARNING);
     if (fj_log_switch(fj_conf_str(conf, "fjord", "log_components"), err) == FJ_OK)
         return FJ_OK;
     fj_error_prefix(err, "[fjord] log_components");
     if (err != NULL)
         fj_error_set_code(*err, FJ_BAD_CONFIG);
     return FJ_BAD_CONFIG;
+}
+
+static fj_code set_log(const fj_conf *conf, fj_error **err)
+{
+    fj_code code = set_levels(conf, err);
+
+    return code == FJ_OK ? fj__log_places(conf, err) : code;
 }
 
 /* The pool of threads is the process's: only who says a size changes it. */

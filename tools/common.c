@@ -167,12 +167,27 @@ fj_code tool_conf(const tool_opts *o, fj_conf **ret, fj_error **err)
     return rc;
 }
 
+/* Who calls from a terminal reads there what is wrong, not in the log of a service. */
+static fj_code log_here(fj_conf *conf, fj_error **err)
+{
+    static const char *const options[][2] = {
+        { "log_file", "" }, { "log_dir", "" }, { "use_syslog", "false" }, { "use_journal", "false" }
+    };
+    fj_code rc = FJ_OK;
+
+    for (size_t i = 0; rc == FJ_OK && i < sizeof options / sizeof options[0]; i++)
+        rc = fj_conf_set(conf, "DEFAULT", options[i][0], options[i][1], err);
+    return rc;
+}
+
 fj_code tool_open(tool_opts *o, fj_transport **ret, fj_error **err)
 {
     const char *url = o->url != NULL ? o->url : getenv("FJORD_URL");
     fj_conf *conf = NULL;
     fj_code rc = tool_conf(o, &conf, err);
 
+    if (rc == FJ_OK && strcmp(o->command, "serve") != 0)
+        rc = log_here(conf, err);
     if (rc == FJ_OK)
         rc = fj_transport_open(conf, url != NULL && *url != '\0' ? url : NULL, ret, err);
     fj_conf_free(conf);

@@ -16,6 +16,9 @@ LATER = {"kombu_reconnect_splay", "rabbit_transient_quorum_queue", "use_queue_ma
 # Options that act in [oslo_messaging_rabbit], though the lists have them in [DEFAULT] alone.
 UNLISTED = {"rpc_conn_pool_size", "conn_pool_min_size", "conn_pool_ttl"}
 
+# Options of oslo.log that Fjord takes, too.
+OSLO_LOG = {"debug", "log_file", "log_dir", "use_syslog", "syslog_log_facility", "use_journal", "use_stderr", "use_json"}
+
 # Bounds that oslo.messaging does not have: (least, greatest, reason).
 BOUNDS = {
     "DEFAULT.executor_thread_pool_size": (1, 100000, "no method could run, or no machine has so many threads"),

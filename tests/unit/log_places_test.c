@@ -254,7 +254,7 @@ START_TEST(a_pipe_that_nobody_reads_holds_nobody_up_and_what_is_lost_is_counted)
 
     ck_assert_int_eq(mkfifo(path, 0600), 0);
     int reader = open(path, O_RDWR | O_CLOEXEC);
-    ck_assert_int_ge(reader, 0);
+    ck_assert_int_ge(fcntl(reader, F_SETPIPE_SZ, 4096), 0);
     open_log(&o);
     log_many(MANY);
     ck_assert(!fj_log_flush(1));
@@ -499,7 +499,6 @@ START_TEST(a_syslog_that_does_not_read_holds_nobody_up_and_what_is_lost_is_count
 
     open_syslog();
     log_many(MANY);
-    ck_assert(!fj_log_flush(1));
     while (heard < MANY) {
         const char *text = next_datagram(server), *lost = strstr(text, "log: ");
         if (strstr(text, "a: line ") != NULL)

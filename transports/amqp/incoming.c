@@ -162,7 +162,8 @@ fj__incoming *fj__incoming_new(fj__amqp_listener *l, const struct fj__raw *raw, 
                               .message = message,
                               .context = in->ids.context,
                               .wants_reply = in->ids.msg_id != NULL && in->ids.reply_q != NULL,
-                              .redelivered = raw->redelivered };
+                              .redelivered = raw->redelivered,
+                              .id = in->ids.msg_id != NULL ? in->ids.msg_id : in->ids.unique_id };
     in->ids.context = NULL;
     in->l = l;
     in->epoch = epoch;

@@ -61,6 +61,7 @@ struct fj_incoming {
     json_t *context;  /**< object: the caller's context plus client_timeout (wire.md section 6) */
     bool wants_reply; /**< a call: somebody waits for ops->reply */
     bool redelivered; /**< the broker has delivered it before */
+    const char *id;   /**< its name in logs, lends until it is freed; NULL: it has none */
 };
 
 /* ---- listener ---------------------------------------------------------------------------------- */
