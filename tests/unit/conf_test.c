@@ -567,6 +567,7 @@ int main(void)
     Suite *suite = suite_create("conf");
     TCase *tests = tcase_create("conf");
 
+    tcase_set_timeout(tests, 60); /* of a machine with other things to do */
     tcase_add_test(tests, the_defaults_are_those_of_oslo);
     tcase_add_test(tests, the_dialect_is_oslo_configs);
     tcase_add_test(tests, older_names_count_and_both_spellings_of_quorum);

@@ -188,14 +188,20 @@ START_TEST(a_file_that_was_truncated_has_no_hole)
 }
 END_TEST
 
+/* By name, for a sanitizer takes looking at a descriptor for a race with whoever opens it. */
 static bool is_open(const char *name)
 {
-    struct stat wanted, is;
+    char link[64], to[256];
 
-    ck_assert_int_eq(stat(name, &wanted), 0);
-    for (int fd = 0; fd < 256; fd++)
-        if (fstat(fd, &is) == 0 && is.st_ino == wanted.st_ino && is.st_dev == wanted.st_dev)
+    for (int fd = 0; fd < 256; fd++) {
+        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, to, sizeof to - 1);
+        if (n <= 0)
+            continue;
+        to[n] = '\0';
+        if (strcmp(to, name) == 0)
             return true;
+    }
     return false;
 }
 

@@ -116,7 +116,7 @@ START_TEST(no_bytes_make_two_lines_of_one_in_any_format)
         size_t n = (size_t)rand_r(&seed) % (sizeof text - 1);
         for (size_t i = 0; i < n; i++)
             text[i] = rand_r(&seed) % 2 ? pieces[(size_t)rand_r(&seed) % (sizeof pieces - 1)]
-                                        : (char)(1 + rand_r(&seed) % 255);
+                                        : (char)(unsigned char)(1 + rand_r(&seed) % 255);
         text[n] = '\0';
         fj__log_line line = line_of(text, n);
         for (fj__log_format f = FJ__LOG_TEXT; f <= FJ__LOG_JOURNAL; f++) {
