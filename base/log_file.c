@@ -119,5 +119,5 @@ bool fj__log_stderr_try(const char *bytes, size_t n)
     if (wrote < 0 && error == EPIPE && !was_pending)
         (void)sigtimedwait(&pipe, NULL, &(struct timespec){ 0 });
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return wrote >= 0 ? (size_t)wrote == n : error != EAGAIN && error != EINTR;
+    return wrote >= 0 ? (size_t)wrote == n : error != EAGAIN && error != EINTR && error != ENOSPC;
 }

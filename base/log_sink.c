@@ -30,7 +30,8 @@ struct fj__log_sink {
     bool started; /* it has its thread */
     bool asleep;  /* its thread waits for lines */
     bool closing;
-    unsigned reopened;                     /* what `reopens` was when it was opened: the writer's */
+    bool told;         /* of what is wrong with the place, until it works again: the writer's */
+    unsigned reopened; /* what `reopens` was when it was opened: the writer's */
     char room[FJ__LOG_ROOM], out[OUT_MAX]; /* the writer's */
 };
 
@@ -130,6 +131,8 @@ static void wait_for(const fj__log_sink *s, int fd, int ms)
                                .events = POLLIN },
                              { .fd = fd, .events = POLLOUT } };
 
+    if (s->wake < 0 && (ms < 0 || ms > PAUSE_MIN))
+        ms = PAUSE_MIN; /* a child that found no descriptor left: nobody can wake it */
     (void)fj__native.poll(fds, 3, ms);
     for (int i = 0; i < 2; i++)
         if ((fds[i].revents & POLLIN) != 0)
@@ -152,6 +155,22 @@ static bool is_closing(fj__log_sink *s)
     return closing;
 }
 
+/* Once, where it may be seen: a log that is silent does not say why. */
+static void tell(fj__log_sink *s)
+{
+    static const char text[] = "is not there, full, or not ours to write to: lines for it wait";
+    char message[256], out[1024];
+    fj__log_line line = { .level = FJ_LOG_WARNING, .text = message, .component = "log" };
+
+    if (s->told || s->path == NULL)
+        return;
+    s->told = true;
+    line.request = line.message = line.method = line.file = line.function = "";
+    (void)clock_gettime(CLOCK_REALTIME, &line.when);
+    line.text_n = (size_t)snprintf(message, sizeof message, "%.150s %s", s->path, text);
+    (void)fj__log_stderr_try(out, fj__log_render(out, sizeof out, &line, FJ__LOG_TEXT, "", 0));
+}
+
 /* Write until it is written.  @return false: the sink was closed, and will not get it done */
 static bool write_all(fj__log_sink *s, size_t n)
 {
@@ -167,6 +186,8 @@ static bool write_all(fj__log_sink *s, size_t n)
                 return false;
             pause = PAUSE_MIN;
         }
+        if (result == FJ__LOG_DOWN)
+            tell(s);
         full = result == FJ__LOG_FULL ? full + 1 : 0;
         if (full % 2 == 1) { /* every other time: what is writable may still have no room for so much */
             wait_for(s, s->fd, patience < 0 ? PAUSE_MAX : pause);
@@ -175,6 +196,7 @@ static bool write_all(fj__log_sink *s, size_t n)
         wait_for(s, -1, full != 0 ? PAUSE_MIN : pause);
         pause = pause * 2 < PAUSE_MAX ? pause * 2 : PAUSE_MAX;
     }
+    s->told = false;
     return true;
 }
 

@@ -60,7 +60,8 @@ bool fj__log_sink_wants_reopen(fj__log_sink *s);
 
 extern const fj__log_place fj__log_stderr, fj__log_file, fj__log_syslog, fj__log_journal;
 
-/** Write to standard error without waiting, as one write that raises no SIGPIPE.  @return false when it would block */
+/** Write to standard error without waiting, as one write that raises no SIGPIPE.  @return false when it would block, or
+ *  there is no room now */
 bool fj__log_stderr_try(const char *bytes, size_t n);
 
 #endif

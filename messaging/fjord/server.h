@@ -80,7 +80,8 @@ FJ_API const char *fj_server_executor(const fj_server *server);
 /** Run every started server of the process until SIGINT or SIGTERM arrives or each is stopped, then stop and
  *  drain them ([fjord] drain).  Loops of this thread are run; those of other threads are theirs to run.  A second signal
  *  ends the drain: deferred requests are failed, tasks are killed, other methods that run are left behind.  Takes the two
- *  signals while it runs, see fj_run_signals(); one thread at a time.  @blocks
+ *  signals while it runs, see fj_run_signals(); one thread at a time.  Where the log goes to a file and SIGHUP would end the process, it
+ *  is taken, too, and opens the file anew.  @blocks
  *  @errors TIMEOUT: the drain was too short, or cut short, for what still ran; STATE: another thread is here, a loop
  *  runs on this one, or one with servers belongs to a host (<fjord/host.h>) */
 FJ_API FJ_MUST_USE fj_code fj_run(fj_error **err);

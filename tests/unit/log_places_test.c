@@ -24,7 +24,8 @@ enum { MANY = 10000, PATIENCE = 20000 };
 
 static char folder[64], path[96], other[112];
 
-const char *__tsan_default_options(void);
+/* Threads of a child are what is tested here. */
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
     return "die_after_fork=0";
