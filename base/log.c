@@ -247,6 +247,7 @@ static void vlog(fj__log_line *line, const char *format, va_list args)
     line->text_n = strlen(line->text);
     if (n >= 0)
         fj__log_deliver(line);
+    line->text = NULL;
     fj__free(longer);
     errno = saved;
 }

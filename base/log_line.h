@@ -12,6 +12,7 @@ typedef struct {
     fj_log_level level;
     struct timespec when;
     pid_t pid, tid;
+    long offset; /**< of local time, in seconds to the east: what syslog shows */
     unsigned line;
     unsigned long dropped; /**< how many lines were lost just before this one */
     const char *file, *function;

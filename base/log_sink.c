@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Pauses between attempts at a place that does not work, in ms; and how long one that was closed tries to get rid of what it has. */
@@ -35,7 +36,7 @@ struct fj__log_sink {
     char room[FJ__LOG_ROOM], out[OUT_MAX]; /* the writer's */
 };
 
-/* Order of locks: the list's, then a sink's. */
+/* Order of locks: the list's, then a sink's, then the zone's. */
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static fj__log_sink *all;
 
@@ -44,6 +45,20 @@ static fj__log_sink *all;
  * they write. */
 static atomic_uint reopens;
 static atomic_int reopen_wake = -1;
+
+/* localtime_r() takes a lock of libc, which a child would find taken for ever if the fork came in the middle: around a fork nobody of
+ * ours is there. */
+static pthread_mutex_t zone_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static long offset_at(time_t when)
+{
+    struct tm local = { 0 };
+
+    (void)fj__native.pthread_mutex_lock(&zone_lock);
+    (void)localtime_r(&when, &local);
+    (void)fj__native.pthread_mutex_unlock(&zone_lock);
+    return local.tm_gmtoff;
+}
 
 static void hold(fj__log_sink *s)
 {
@@ -202,7 +217,11 @@ static bool write_all(fj__log_sink *s, size_t n)
 
 static bool write_line(fj__log_sink *s, const fj__log_line *line)
 {
-    size_t n = fj__log_render(s->out, sizeof s->out, line, s->format, s->ident, s->facility);
+    fj__log_line l = *line;
+
+    if (s->format == FJ__LOG_SYSLOG)
+        l.offset = offset_at(l.when.tv_sec);
+    size_t n = fj__log_render(s->out, sizeof s->out, &l, s->format, s->ident, s->facility);
 
     return n == 0 || write_all(s, n);
 }
@@ -369,6 +388,7 @@ void fj__log_sinks_before_fork(void)
     (void)fj__native.pthread_mutex_lock(&list_lock);
     for (fj__log_sink *s = all; s != NULL; s = s->next)
         hold(s);
+    (void)fj__native.pthread_mutex_lock(&zone_lock);
 }
 
 /* The descriptor is the child's own from now on; a socket would be shared, and a file's may be behind a rename. */
@@ -389,6 +409,7 @@ void fj__log_sinks_after_fork(bool child)
 {
     fj__log_sink **at = &all, *s;
 
+    (void)fj__native.pthread_mutex_unlock(&zone_lock);
     if (child && atomic_load(&reopen_wake) >= 0) {
         (void)fj__native.close(atomic_load(&reopen_wake));
         atomic_store(&reopen_wake, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

@@ -131,18 +131,41 @@ size_t fj__log_escape(char *out, size_t size, const char *text, size_t n)
 
 /* ---- formats ----------------------------------------------------------------------------------- */
 
+struct civil {
+    int year, month, day, hour, minute, second; /* month and day from 1 */
+};
+
+static bool leap(int year)
+{
+    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+}
+
+/* As gmtime_r(), which takes a lock of libc that a child may find taken for ever after a fork.  Before 1970 there was no Fjord. */
+static struct civil civil_of(int64_t seconds)
+{
+    static const int lengths[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    int64_t day = seconds > 0 ? seconds / 86400 : 0;
+    int rest = seconds > 0 ? (int)(seconds % 86400) : 0, month = 0;
+    struct civil c = { .year = 1970, .hour = rest / 3600, .minute = rest / 60 % 60, .second = rest % 60 };
+
+    while (c.year < 9999 && day >= 365 + leap(c.year))
+        day -= 365 + leap(c.year++);
+    for (; month < 11 && day >= lengths[month] + (month == 1 && leap(c.year)); month++)
+        day -= lengths[month] + (month == 1 && leap(c.year));
+    c.month = month + 1;
+    c.day = (int)(day % 31) + 1;
+    return c;
+}
+
 /* As ISO 8601, in UTC. */
 static void put_time(struct out *o, const struct timespec *when)
 {
-    struct tm parts;
-    char text[40], milli[16];
+    struct civil c = civil_of(when->tv_sec);
+    char text[96];
 
-    if (gmtime_r(&when->tv_sec, &parts) == NULL ||
-        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts) == 0)
-        text[0] = '\0';
-    (void)snprintf(milli, sizeof milli, ".%03ldZ", when->tv_nsec / 1000000 % 1000);
+    (void)snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", c.year, c.month, c.day, c.hour,
+                   c.minute, c.second, when->tv_nsec / 1000000 % 1000);
     put_text(o, text);
-    put_text(o, milli);
 }
 
 /* "[req-1 msg-2 reboot] ": what is known of the request. */
@@ -226,18 +249,17 @@ static int priority(fj_log_level level)
     return (size_t)level < sizeof all / sizeof all[0] ? all[level] : LOG_DEBUG;
 }
 
-/* What a local daemon reads on /dev/log: RFC 3164 without a host, with local time, as syslog(3) of libc writes it.  The month's name is not
- * asked of strftime(), which answers in the program's language. */
+/* What a local daemon reads on /dev/log: RFC 3164 without a host, with local time, as syslog(3) of libc writes it.  The month's
+ * name is not asked of strftime(), which answers in the program's language. */
 static void render_syslog(struct out *o, const fj__log_line *l, const char *ident, int facility)
 {
     static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-    struct tm t = { 0 };
-    char head[64], pid[24];
+    struct civil t = civil_of((int64_t)l->when.tv_sec + l->offset);
+    char head[96], pid[24];
 
-    (void)localtime_r(&l->when.tv_sec, &t);
     (void)snprintf(head, sizeof head, "<%d>%s %2d %02d:%02d:%02d ", facility | priority(l->level),
-                   months[(unsigned)t.tm_mon % 12], t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+                   months[t.month - 1], t.day, t.hour, t.minute, t.second);
     put_text(o, head);
     put_escaped(o, ident, strlen(ident), false);
     (void)snprintf(pid, sizeof pid, "[%ld]: ", (long)l->pid);

@@ -114,9 +114,11 @@ START_TEST(no_bytes_make_two_lines_of_one_in_any_format)
 
     for (int round = 0; round < 20000; round++) {
         size_t n = (size_t)rand_r(&seed) % (sizeof text - 1);
-        for (size_t i = 0; i < n; i++)
-            text[i] = rand_r(&seed) % 2 ? pieces[(size_t)rand_r(&seed) % (sizeof pieces - 1)]
-                                        : (char)(unsigned char)(1 + rand_r(&seed) % 255);
+        for (size_t i = 0; i < n; i++) {
+            text[i] = (char)(1 + rand_r(&seed) % 255);
+            if (rand_r(&seed) % 2)
+                text[i] = pieces[(size_t)rand_r(&seed) % (sizeof pieces - 1)];
+        }
         text[n] = '\0';
         fj__log_line line = line_of(text, n);
         for (fj__log_format f = FJ__LOG_TEXT; f <= FJ__LOG_JOURNAL; f++) {
@@ -152,6 +154,30 @@ START_TEST(a_text_that_is_too_long_ends_in_dots_and_its_format_is_whole)
             ck_assert_ptr_nonnull(object);
             json_decref(object);
         }
+    }
+}
+END_TEST
+
+START_TEST(times_are_those_of_gmtime)
+{
+    unsigned seed = 3;
+    char out[256], wanted[64];
+
+    for (int i = 0; i < 20000; i++) {
+        time_t when = (time_t)rand_r(&seed) * (1 + i % 7);
+        struct tm parts;
+        fj__log_line line = line_of("", 0);
+        line.when.tv_sec = when;
+        ck_assert_ptr_nonnull(gmtime_r(&when, &parts));
+        ck_assert_uint_gt(strftime(wanted, sizeof wanted, "%Y-%m-%dT%H:%M:%S.002Z ", &parts), 0);
+        (void)fj__log_render(out, sizeof out, &line, FJ__LOG_TEXT, "", 0);
+        ck_assert_int_eq(strncmp(out, wanted, strlen(wanted)), 0);
+        line.offset = 7200;
+        when += line.offset;
+        ck_assert_ptr_nonnull(gmtime_r(&when, &parts));
+        ck_assert_uint_gt(strftime(wanted, sizeof wanted, "<11>%b %e %H:%M:%S ", &parts), 0);
+        (void)fj__log_render(out, sizeof out, &line, FJ__LOG_SYSLOG, "", LOG_USER);
+        ck_assert_int_eq(strncmp(out, wanted, strlen(wanted)), 0);
     }
 }
 END_TEST
@@ -217,6 +243,7 @@ int main(void)
     tcase_add_test(tests, what_does_not_fit_is_left_out_and_no_escape_is_torn);
     tcase_add_test(tests, no_bytes_make_two_lines_of_one_in_any_format);
     tcase_add_test(tests, a_text_that_is_too_long_ends_in_dots_and_its_format_is_whole);
+    tcase_add_test(tests, times_are_those_of_gmtime);
     tcase_add_test(tests, a_head_that_does_not_fit_makes_no_line);
     tcase_add_test(tests, a_ring_gives_back_what_it_took_in_order_around_its_end_and_counts_the_rest);
     suite_add_tcase(suite, tests);
