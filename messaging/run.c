@@ -185,8 +185,9 @@ fj_code fj_run_signals(fj_error **err)
         (void)sigaction(SIGINT, &mine, &old_int);
         (void)sigaction(SIGTERM, &mine, &old_term);
         taken = true;
-        take_hup();
     }
+    if (code == FJ_OK && !hup_taken)
+        take_hup(); /* the log's file may have been opened since the last time */
     (void)fj__native.pthread_mutex_unlock(&lock);
     return code;
 }
