@@ -181,6 +181,9 @@ static const fj__option table[] = {
       "them." },
     { "fjord", "start_timeout", FJ__OPT_FLOAT, "30", 0.001, 86400, "s", NULL, NULL, FJ__RELOADS,
       "How long a starting server waits for the broker." },
+    { "fjord", "respawn_delay", FJ__OPT_FLOAT, "1", 0, 3600, "s", NULL, NULL, FJ__RELOADS,
+      "How long a service waits between starting workers again that ended, once as many as it has were started "
+      "again at once." },
     { "fjord", "connect_timeout", FJ__OPT_FLOAT, "5", 0.001, 3600, "s", NULL, NULL, FJ__FIXED,
       "The longest a single attempt to connect and log in may take." },
     { "fjord", "resend", FJ__OPT_CHOICE, "never", ANY, NULL, "never maybe", NULL, FJ__FIXED,

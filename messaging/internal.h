@@ -52,6 +52,14 @@ void fj__run_add(fj__running *r);
 void fj__run_remove(fj__running *r);
 /** Wake fj_run(): the state of a server changed.  Async-signal-safe. */
 void fj__run_wake(void);
+/** Whether fj_run() is, or will be, told to end.  @thread any */
+bool fj__run_told(void);
+/** End fj_run() without a drain, as a second signal does.  @thread any */
+void fj__run_hurry(void);
+/** Have @p fn called by fj_run(), on its thread, between two turns after fj__run_ask_beat().  Before fj_run(). */
+void fj__run_on_beat(void (*fn)(void *user), void *user);
+/** @thread any */
+void fj__run_ask_beat(void);
 /** How many slots a server of this process on @p topic has, when all are taken; else 0.  @thread any */
 unsigned fj__run_full(const char *topic);
 
@@ -61,6 +69,8 @@ bool fj__server_on(const fj_server *s, const char *topic);
 unsigned fj__server_taken(const fj_server *s, unsigned *ret_slots);
 /** Whether somebody must drive it, and this thread may. */
 bool fj__server_steps(const fj_server *s);
+/** Whether messages reach it now: it runs, and its driver says that the broker is there.  @thread any */
+bool fj__server_listens(fj_server *s);
 /** Whether it runs, in this process. */
 bool fj__server_runs(fj_server *s);
 /** Give up what still runs: a wait in progress ends at once.  @return whether there was anything   @thread any */

@@ -26,7 +26,9 @@ static pthread_cond_t unpinned = PTHREAD_COND_INITIALIZER;
 static fj__running *first;
 static atomic_int wake_fd = -1; /* kept for the process's life: handlers may write to it at any time */
 static atomic_uint signals;
-static atomic_bool stop_asked, busy;
+static atomic_bool stop_asked, busy, beat_asked;
+static void (*beat)(void *user); /* set before fj_run() */
+static void *beat_user;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct sigaction old_int, old_term; /* what the two signals did before, while `taken` */
 static struct sigaction old_hup;
@@ -47,6 +49,7 @@ static void in_child(void)
     atomic_store(&signals, 0);
     atomic_store(&stop_asked, false);
     atomic_store(&busy, false);
+    atomic_store(&beat_asked, false);
 }
 
 static void watch_forks(void)
@@ -121,6 +124,24 @@ void fj__run_wake(void)
 void fj_run_stop(void)
 {
     atomic_store(&stop_asked, true);
+    fj__run_wake();
+}
+
+void fj__run_hurry(void)
+{
+    atomic_fetch_add(&signals, 2);
+    fj__run_wake();
+}
+
+void fj__run_on_beat(void (*fn)(void *user), void *user)
+{
+    beat = fn;
+    beat_user = user;
+}
+
+void fj__run_ask_beat(void)
+{
+    atomic_store(&beat_asked, true);
     fj__run_wake();
 }
 
@@ -275,7 +296,7 @@ static fj_code sleep_turn(struct turn *t, fj_error **err)
     return FJ_OK;
 }
 
-static bool told_to_end(void)
+bool fj__run_told(void)
 {
     return atomic_load(&signals) > 0 || atomic_load(&stop_asked);
 }
@@ -334,7 +355,7 @@ static fj_code one_turn(struct turn *t, fj_error **err)
     stop_reading(t);
     fj_code code = sleep_turn(t, err);
     sleep_again(atomic_load(&wake_fd));
-    for (size_t i = 0; i < t->n && code == FJ_OK && !told_to_end(); i++) {
+    for (size_t i = 0; i < t->n && code == FJ_OK && !fj__run_told(); i++) {
         if (fj__server_steps(t->servers[i]->server))
             fj__server_turn(t->servers[i]->server);
     }
@@ -347,11 +368,13 @@ static fj_code serve(fj_error **err)
     fj_code code = FJ_OK;
     bool some = true;
 
-    while (some && code == FJ_OK && !told_to_end()) {
+    while (some && code == FJ_OK && !fj__run_told()) {
         code = pin_all(&t, err);
         some = t.n > 0;
         if (code == FJ_OK && some)
             code = one_turn(&t, err);
+        if (beat != NULL && atomic_exchange(&beat_asked, false))
+            beat(beat_user);
         unpin_all(&t);
     }
     stop_reading(&t);

@@ -581,6 +581,14 @@ bool fj__server_runs(fj_server *s)
            (s->loop == NULL || !fj__loop_gone(s->loop)) && fj__transport_check(s->transport, NULL) == FJ_OK;
 }
 
+bool fj__server_listens(fj_server *s)
+{
+    fj_driver *d = s->transport->driver;
+    bool tells = d->ops->size >= sizeof *d->ops && d->ops->listens != NULL;
+
+    return fj__server_runs(s) && (!tells || d->ops->listens(d));
+}
+
 double fj__server_drain(const fj_server *s)
 {
     return fj__conf_number(s->transport->conf, "fjord", "drain", 60);

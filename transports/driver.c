@@ -24,7 +24,7 @@ static bool is_complete(const void *table)
 {
     const fj_driver_ops *ops = table;
 
-    return ops->size >= sizeof(fj_driver_ops) && ops->name != NULL && ops->open != NULL && ops->send != NULL &&
+    return ops->size >= offsetof(fj_driver_ops, listens) && ops->name != NULL && ops->open != NULL && ops->send != NULL &&
            ops->flush != NULL && ops->listen != NULL && ops->close != NULL && ops->stop != NULL &&
            ops->free != NULL;
 }

@@ -25,6 +25,7 @@
 #include <fjord/queue.h>
 #include <fjord/serializer.h>
 #include <fjord/server.h>
+#include <fjord/service.h>
 #include <fjord/sync.h>
 #include <fjord/target.h>
 #include <fjord/task.h>

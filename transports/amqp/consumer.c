@@ -324,3 +324,15 @@ void fj__consumer_cancel(fj__amqp_listener *l)
 const fj__channel fj__consumer_channel = {
     .up = set_up, .event = on_event, .down = on_down, .failed = on_failed
 };
+
+bool fj__consumers_ready(const fj__domain *d)
+{
+    for (fj__channel *c = d->consuming_channels; c != NULL; c = c->next) {
+        if (c->up != set_up)
+            continue; /* the replies' */
+        const fj__amqp_listener *l = fj__container(c, fj__amqp_listener, channel);
+        if (!l->closing && (!l->ready || l->consuming != (1u << FJ__QUEUES) - 1))
+            return false;
+    }
+    return true;
+}

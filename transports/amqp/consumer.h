@@ -8,5 +8,7 @@
  *  @blocks until it consumes, or is refused   @errors those of connecting and declaring */
 fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
                             fj_listener **ret, fj_error **err);
+/** Whether the broker has every listener of @p d that is not at its end.  @locks needs the domain's */
+bool fj__consumers_ready(const fj__domain *d);
 
 #endif

@@ -351,6 +351,19 @@ static fj_code stop(fj_driver *base, fj_deadline by, fj_error **err)
     return rc;
 }
 
+static bool listens(fj_driver *base)
+{
+    amqp_driver *d = driver_of(base);
+    bool all = true;
+
+    for (fj__domain *domain = d->domain; domain != NULL && all; domain = after(d, domain)) {
+        fj__domain_lock(domain);
+        all = fj__consumers_ready(domain);
+        fj__domain_unlock(domain);
+    }
+    return all;
+}
+
 static const char *const aliases[] = { "kombu", NULL };
 
 const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
@@ -364,4 +377,5 @@ const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
                                         .listen = listen_,
                                         .close = close_,
                                         .stop = stop,
-                                        .free = free_ };
+                                        .free = free_,
+                                        .listens = listens };

@@ -172,6 +172,9 @@ typedef struct {
     void (*close)(fj_driver *d);
     fj_code (*stop)(fj_driver *d, fj_deadline by, fj_error **err);
     void (*free)(fj_driver *d);
+    /** Whether the broker has every listener now, as far as this side knows.  May be NULL, and is not there in tables whose
+     *  size ends before it.  Any thread, never blocks. */
+    bool (*listens)(fj_driver *d);
 } fj_driver_ops;
 
 struct fj_driver {

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker, from the fork to its end: the factory builds, the worker starts, serves, and takes down. */
+#include "service_impl.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/native.h"
+#include "internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- what a factory uses ------------------------------------------------------------------------ */
+
+const char *fj_worker_name(const fj_worker *w)
+{
+    return w->kind->name;
+}
+
+unsigned fj_worker_number(const fj_worker *w)
+{
+    return w->number;
+}
+
+const fj_conf *fj_worker_conf(const fj_worker *w)
+{
+    return w->conf;
+}
+
+fj_code fj_worker_transport(fj_worker *w, const char *url, fj_transport **ret, fj_error **err)
+{
+    fj_transport *t = NULL;
+    fj_code code = fj_transport_open(w->conf, url, &t, err);
+
+    if (code != FJ_OK)
+        return code;
+    (void)fj__native.pthread_mutex_lock(&w->lock);
+    fj_transport **grown =
+        fj__grow(w->transports, &w->transports_capacity, w->n_transports + 1, sizeof(fj_transport *));
+    if (grown != NULL) {
+        w->transports = grown;
+        w->transports[w->n_transports++] = t;
+    }
+    (void)fj__native.pthread_mutex_unlock(&w->lock);
+    if (grown == NULL) {
+        fj_transport_free(t);
+        return fj_fail(err, FJ_NOMEM, "no memory for the list of transports");
+    }
+    *ret = t;
+    return FJ_OK;
+}
+
+fj_code fj_worker_server(fj_worker *w, fj_transport *transport, const fj_target *target,
+                         const fj_server_opts *opts, fj_server **ret, fj_error **err)
+{
+    fj_server **grown = fj__grow(w->servers, &w->servers_capacity, w->n_servers + 1, sizeof(fj_server *));
+
+    if (grown == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for the list of servers");
+    w->servers = grown;
+    fj_code code = fj_server_new(transport, target, opts, &w->servers[w->n_servers], err);
+    if (code == FJ_OK)
+        *ret = w->servers[w->n_servers++];
+    return code;
+}
+
+void fj_worker_at_reload(fj_worker *w, fj_worker_hook fn, void *user)
+{
+    (void)fj__native.pthread_mutex_lock(&w->lock);
+    w->reload = fn;
+    w->reload_user = user;
+    (void)fj__native.pthread_mutex_unlock(&w->lock);
+}
+
+void fj_worker_at_end(fj_worker *w, fj_worker_hook fn, void *user)
+{
+    w->end = fn;
+    w->end_user = user;
+}
+
+/* ---- what is told ------------------------------------------------------------------------------- */
+
+void fj__worker_say(fj_worker *w, char what, const char *text)
+{
+    char line[FJ__SAY_MAX];
+
+    if (w->inside && (what == FJ__SAY_READY || what == FJ__SAY_RELOADED))
+        fj__notify_tell(&w->notify, "READY=1\nSTATUS=%s", text);
+    if (w->inside)
+        return;
+    int n = snprintf(line, sizeof line, "%c%s", what, text);
+    size_t size = n < (int)sizeof line ? (size_t)n : sizeof line - 1;
+    ssize_t sent = fj__native.send(w->control, line, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)sent; /* a parent that is gone, or reads no more, has no use for it */
+}
+
+static void say_beat(void *user)
+{
+    fj_worker *w = user;
+    bool all = true;
+
+    for (size_t i = 0; i < w->n_servers && all; i++)
+        all = fj__server_listens(w->servers[i]);
+    fj__worker_say(w, all ? FJ__SAY_BEAT : FJ__SAY_DEAF, "");
+}
+
+/* ---- its life ----------------------------------------------------------------------------------- */
+
+/* Does nothing, and unlike SIG_IGN is not inherited by programs that methods start: a signal that comes once fj_run() has
+ * ended must not end what is being taken down. */
+static void ignored(int number)
+{
+    (void)number;
+}
+
+static void take_signals(void)
+{
+    struct sigaction mine;
+    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+
+    memset(&mine, 0, sizeof mine);
+    mine.sa_handler = ignored;
+    (void)sigemptyset(&mine.sa_mask);
+    for (size_t i = 0; i < fj__countof(numbers); i++)
+        (void)sigaction(numbers[i], &mine, NULL);
+}
+
+static fj_code start_all(fj_worker *w, fj_error **err)
+{
+    fj_code code = FJ_OK;
+
+    if (w->n_servers == 0)
+        return fj_fail(err, FJ_STATE, "its factory made no server");
+    for (size_t i = 0; i < w->n_servers && code == FJ_OK && !fj__run_told(); i++)
+        code = fj_server_start(w->servers[i], err);
+    return code;
+}
+
+/* Serve until told to end.  @param came_up  whether everything was started */
+static fj_code serve(fj_worker *w, bool *came_up, fj_error **err)
+{
+    fj_code code = start_all(w, err);
+
+    *came_up = code == FJ_OK;
+    if (code != FJ_OK)
+        return code;
+    fj__run_on_beat(say_beat, w);
+    atomic_store(&w->runs, true);
+    if (!fj__run_told())
+        fj__worker_say(w, FJ__SAY_READY, "");
+    code = fj_run(err);
+    fj__run_on_beat(NULL, NULL);
+    return code;
+}
+
+/* @param given_up  something still runs: what it may use stays */
+static void take_down(fj_worker *w, bool given_up)
+{
+    for (size_t i = 0; i < w->n_servers; i++) {
+        if (given_up)
+            (void)fj__server_abort(w->servers[i]); /* who can still be answered is */
+        fj_server_free(w->servers[i]);
+    }
+    fj__control_end(w);
+    for (size_t i = 0; i < w->n_transports && !given_up; i++)
+        fj_transport_free(w->transports[i]);
+    if (w->end != NULL && !given_up)
+        w->end(w, w->end_user);
+    fj__free(w->servers);
+    fj__free(w->transports);
+    (void)pthread_mutex_destroy(&w->lock);
+}
+
+int fj__worker_process(fj_service *s, const fj__slot *slot)
+{
+    fj_worker w = {
+        .kind = slot->kind, .number = slot->number, .conf = s->conf, .control = slot->fd, .quit = -1
+    };
+    fj_error *error = NULL;
+    bool came_up = false;
+
+    (void)pthread_mutex_init(&w.lock, NULL);
+    fj__notify_forget();
+    take_signals();
+    fj_code code = fj_run_signals(&error); /* they count from here on: none is lost */
+    (void)pthread_sigmask(SIG_SETMASK, &s->mask_before, NULL);
+    if (code == FJ_OK)
+        code = fj__control_start(&w, &error);
+    if (code == FJ_OK)
+        code = slot->kind->factory(&w, slot->kind->user, &error);
+    if (code == FJ_OK)
+        code = serve(&w, &came_up, &error);
+    if (code != FJ_OK) {
+        char *text = fj__format("%d %s", (int)code, fj_error_text(error));
+        fj__worker_say(&w, came_up ? FJ__SAY_GIVEN_UP : FJ__SAY_FAILED, text != NULL ? text : "");
+        fj__free(text);
+    }
+    take_down(&w, came_up && code != FJ_OK);
+    fj_error_free(error);
+    return code == FJ_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* ---- without processes -------------------------------------------------------------------------- */
+
+/* SIGHUP comes to a descriptor.  @param before  the mask as it was */
+static fj_code take_hup(fj_worker *w, sigset_t *before, fj_error **err)
+{
+    sigset_t hup;
+
+    (void)sigemptyset(&hup);
+    (void)sigaddset(&hup, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &hup, before);
+    w->control = signalfd(-1, &hup, SFD_CLOEXEC | SFD_NONBLOCK);
+    return w->control >= 0 ? FJ_OK : fj_fail(err, FJ_SYSTEM, "no descriptor for signals: %s", strerror(errno));
+}
+
+fj_code fj__worker_inside(fj_service *s, fj_error **err)
+{
+    fj_worker w = { .kind = &s->kinds[0], .conf = s->conf, .control = -1, .quit = -1, .inside = true };
+    bool came_up = false;
+    sigset_t before;
+
+    (void)pthread_mutex_init(&w.lock, NULL);
+    fj__notify_open(&w.notify);
+    fj_code code = take_hup(&w, &before, err);
+    if (code == FJ_OK)
+        code = fj_run_signals(err);
+    if (code == FJ_OK)
+        code = fj__control_start(&w, err);
+    for (size_t i = 0; i < s->n_kinds && code == FJ_OK; i++) {
+        w.kind = &s->kinds[i];
+        code = w.kind->factory(&w, w.kind->user, err);
+    }
+    if (code == FJ_OK)
+        code = serve(&w, &came_up, err);
+    fj__notify_tell(&w.notify, "STOPPING=1");
+    take_down(&w, came_up && code != FJ_OK);
+    if (w.control >= 0)
+        (void)fj__native.close(w.control);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fj_service: workers made, kept and ended; what systemd is told. */
+#include <fjord/fjord.h>
+
+#include "messaging/throttle.h"
+#include "tests/support/leaks.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What a worker tells the test, over a pipe that all processes share. */
+typedef struct {
+    char what; /* 'u' up, 'e' at its end, 'r' reloaded */
+    unsigned number;
+    pid_t pid;
+    int64_t value;
+} news;
+
+static int news_pipe[2];
+static fj_conf *conf;
+static pid_t parent; /* of the service */
+
+static void tell(char what, const fj_worker *w, int64_t value)
+{
+    const news n = { what, fj_worker_number(w), getpid(), value };
+
+    if (write(news_pipe[1], &n, sizeof n) != (ssize_t)sizeof n)
+        _exit(99);
+}
+
+/* The next news, within ten seconds. */
+static news next(char what)
+{
+    struct pollfd p = { .fd = news_pipe[0], .events = POLLIN };
+    news n = { 0 };
+
+    ck_assert_msg(poll(&p, 1, 10000) == 1, "no news '%c'", what);
+    ck_assert_int_eq(read(news_pipe[0], &n, sizeof n), (int)sizeof n);
+    ck_assert_msg(n.what == what, "'%c' came, not '%c'", n.what, what);
+    return n;
+}
+
+/* ---- what is served ----------------------------------------------------------------------------- */
+
+static fj_code echo(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)err;
+    *ret = json_incref(args);
+    return FJ_OK;
+}
+
+static const fj_method methods[] = { FJ_METHOD("echo", FJ_PLAIN, echo) };
+static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
+
+static void at_end(fj_worker *w, void *user)
+{
+    (void)user;
+    tell('e', w, 0);
+}
+
+static void at_reload(fj_worker *w, void *user)
+{
+    (void)user;
+    tell('r', w, fj_conf_int(fj_worker_conf(w), "DEFAULT", "rpc_response_timeout"));
+}
+
+static fj_code serve_on(fj_worker *w, fj_transport *t, fj_error **err)
+{
+    fj_target target = FJ_TARGET(.topic = "calc", .server = "here");
+    fj_server *server = NULL;
+    fj_code code = fj_worker_server(w, t, &target, NULL, &server, err);
+
+    return code == FJ_OK ? fj_server_add(server, &endpoint, NULL, err) : code;
+}
+
+static fj_code factory(fj_worker *w, void *user, fj_error **err)
+{
+    fj_transport *t = NULL;
+    fj_code code = fj_worker_transport(w, NULL, &t, err);
+
+    (void)user;
+    fj_worker_at_end(w, at_end, NULL);
+    fj_worker_at_reload(w, at_reload, NULL);
+    if (code == FJ_OK)
+        code = serve_on(w, t, err);
+    if (code == FJ_OK)
+        tell('u', w, getppid());
+    return code;
+}
+
+static fj_code crashing(fj_worker *w, void *user, fj_error **err)
+{
+    (void)user, (void)err;
+    tell('u', w, fj_now().ns);
+    (void)raise(SIGKILL);
+    return FJ_OK;
+}
+
+static fj_code wrong(fj_worker *w, void *user, fj_error **err)
+{
+    (void)w, (void)user;
+    return fj_fail(err, FJ_BAD_CONFIG, "there is no such shop");
+}
+
+/* It ends neither for SIGTERM nor for the parent. */
+static fj_code stubborn(fj_worker *w, void *user, fj_error **err)
+{
+    (void)user, (void)err;
+    tell('u', w, 0);
+    while (w != NULL)
+        (void)pause();
+    return FJ_OK;
+}
+
+/* ---- the service's process ---------------------------------------------------------------------- */
+
+static void quiet(void *user, fj_log_level level, const char *component, const char *text)
+{
+    (void)user, (void)level, (void)component, (void)text;
+}
+
+/* @param names  of its error; NULL: it may end in any way   @return in the test: the process's id */
+static pid_t service(fj_worker_fn fn, unsigned workers, fj_code expected, const char *names)
+{
+    pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (pid > 0)
+        return parent = pid;
+    fj_service *s = NULL;
+    fj_error *error = NULL;
+    fj_log_set(quiet, NULL);
+    if (fj_service_new(conf, &s, NULL) != FJ_OK || fj_service_add(s, "calc", fn, NULL, workers, NULL) != FJ_OK)
+        _exit(98);
+    fj_code code = fj_service_run(s, &error);
+    if (names != NULL && (code != expected || strstr(fj_error_text(error), names) == NULL)) {
+        fprintf(stderr, "the service ended with %s: %s\n", fj_code_name(code), fj_error_text(error));
+        _exit(97);
+    }
+    fj_error_free(error);
+    fj_service_free(s);
+    _exit(0);
+}
+
+static void ends_well(void)
+{
+    int status = -1;
+
+    ck_assert_int_eq(waitpid(parent, &status, 0), parent);
+    ck_assert_int_eq(status, 0);
+    parent = 0;
+}
+
+static void set(const char *group, const char *key, const char *value)
+{
+    ck_assert_int_eq(fj_conf_set(conf, group, key, value, NULL), FJ_OK);
+}
+
+static void set_up(void)
+{
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* workers whose parent died are this process's to wait for */
+    conf = fj_conf_new();
+    ck_assert_ptr_nonnull(conf);
+    set("DEFAULT", "transport_url", "fake://");
+    set("fjord", "executor", "blocking");
+    set("fjord", "respawn_delay", "0.01");
+    ck_assert_int_eq(pipe2(news_pipe, O_CLOEXEC), 0);
+    leaks_begin();
+}
+
+/* Nothing may be left of a service: no process, and no descriptor here. */
+static void tear_down(void)
+{
+    ck_assert_int_eq(parent, 0);
+    while (waitpid(-1, NULL, 0) > 0)
+        continue;
+    ck_assert_int_eq(errno, ECHILD);
+    leaks_end("the test");
+    (void)close(news_pipe[0]);
+    (void)close(news_pipe[1]);
+    conf = fj_conf_free(conf);
+}
+
+/* ---- life --------------------------------------------------------------------------------------- */
+
+START_TEST(workers_are_made_and_end_in_order_on_sigterm)
+{
+    unsigned seen = 0;
+
+    (void)service(factory, 3, FJ_OK, "");
+    for (int i = 0; i < 3; i++) {
+        news n = next('u');
+        ck_assert_int_eq(n.value, parent);
+        seen |= 1u << n.number;
+    }
+    ck_assert_uint_eq(seen, 7);
+    ck_assert_int_eq(kill(parent, _i == 0 ? SIGTERM : SIGINT), 0);
+    ends_well();
+    for (int i = 0; i < (_i == 0 ? 3 : 0); i++)
+        (void)next('e');
+}
+END_TEST
+
+START_TEST(a_signal_at_any_moment_of_the_start_ends_it_in_order)
+{
+    for (int i = 0; i < 40; i++) {
+        (void)service(factory, 2, FJ_OK, "");
+        for (int more = 0; more < i % 3; more++) /* before the first worker is up, and after */
+            (void)next('u');
+        /* before it has taken the signals it is the program's to take them */
+        char path[64], line[256];
+        bool taken = false;
+        (void)snprintf(path, sizeof path, "/proc/%d/status", (int)parent);
+        while (!taken) {
+            FILE *f = fopen(path, "re");
+            ck_assert_ptr_nonnull(f);
+            while (fgets(line, sizeof line, f) != NULL) {
+                unsigned long long mask = 0;
+                if (sscanf(line, "SigBlk: %llx", &mask) == 1 && (mask & (1ull << (SIGTERM - 1))) != 0)
+                    taken = true;
+            }
+            (void)fclose(f);
+        }
+        ck_assert_int_eq(kill(parent, SIGTERM), 0);
+        ends_well();
+        struct pollfd p = { .fd = news_pipe[0], .events = POLLIN };
+        news n;
+        while (poll(&p, 1, 0) == 1)
+            ck_assert_int_eq(read(news_pipe[0], &n, sizeof n), (int)sizeof n);
+    }
+}
+END_TEST
+
+START_TEST(a_worker_that_dies_is_started_again_with_its_number)
+{
+    news first, again;
+
+    (void)service(factory, 1, FJ_OK, "");
+    first = next('u');
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_eq(kill(first.pid, SIGKILL), 0);
+        again = next('u');
+        ck_assert_int_ne(again.pid, first.pid);
+        ck_assert_uint_eq(again.number, 0);
+        first = again;
+    }
+    ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    ends_well();
+}
+END_TEST
+
+static int descriptors(pid_t pid)
+{
+    char command[64], line[32] = "";
+
+    (void)snprintf(command, sizeof command, "ls /proc/%d/fd | wc -l", (int)pid);
+    FILE *f = popen(command, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(line, sizeof line, f));
+    (void)pclose(f);
+    return atoi(line);
+}
+
+START_TEST(a_thousand_crashes_cost_the_parent_nothing)
+{
+    const char *many = getenv("FJ_CRASHES");
+    const int crashes = many != NULL ? atoi(many) : 100;
+    int before = 0;
+
+    set("fjord", "respawn_delay", "0.001");
+    (void)service(crashing, 4, FJ_OK, NULL); /* one may crash in the drain, which is told */
+    for (int i = 0; i < crashes; i++) {
+        (void)next('u');
+        if (i == 20)
+            before = descriptors(parent);
+    }
+    ck_assert_int_le(descriptors(parent), before + 4); /* a worker between its death and its burial */
+    ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    ends_well();
+}
+END_TEST
+
+START_TEST(what_dies_at_once_is_started_so_often_at_once_and_then_in_intervals)
+{
+    fj__throttle t = { 0 };
+    const int64_t s = 1000000000;
+    fj_deadline now = { 100 * s };
+
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(fj__throttle_next(&t, now, 3, s).ns, now.ns);
+    ck_assert_int_eq(fj__throttle_next(&t, now, 3, s).ns, now.ns + s);
+    now.ns += s;
+    ck_assert_int_eq(fj__throttle_next(&t, now, 3, s).ns, now.ns + s);
+    now.ns += 60 * s; /* a quiet minute, and the three are there again */
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(fj__throttle_next(&t, now, 3, s).ns, now.ns);
+    ck_assert_int_eq(fj__throttle_next(&t, now, 3, s).ns, now.ns + s);
+}
+END_TEST
+
+START_TEST(a_factory_that_can_never_succeed_ends_the_service_and_says_why)
+{
+    (void)service(wrong, 2, FJ_BAD_CONFIG, "there is no such shop");
+    ends_well();
+}
+END_TEST
+
+START_TEST(workers_end_when_their_parent_is_killed)
+{
+    news n[2];
+
+    (void)service(factory, 2, FJ_OK, "");
+    n[0] = next('u');
+    n[1] = next('u');
+    ck_assert_int_eq(kill(parent, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
+    parent = 0;
+    for (int i = 0; i < 2; i++) {
+        int status = -1;
+        (void)next('e');
+        ck_assert_int_eq(waitpid(n[i].pid, &status, 0), n[i].pid);
+        ck_assert_int_eq(status, 0);
+    }
+}
+END_TEST
+
+START_TEST(a_worker_that_does_not_end_is_killed_and_named)
+{
+    set("fjord", "drain", "0");
+    (void)service(stubborn, 1, FJ_TIMEOUT, "worker calc/0: killed: it did not end within 6 s");
+    (void)next('u');
+    ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    ends_well();
+}
+END_TEST
+
+START_TEST(one_that_is_coming_up_ends_at_once_on_sigint)
+{
+    (void)service(stubborn, 2, FJ_OK, "");
+    (void)next('u');
+    (void)next('u');
+    ck_assert_int_eq(kill(parent, SIGINT), 0);
+    ends_well();
+}
+END_TEST
+
+/* ---- systemd ------------------------------------------------------------------------------------ */
+
+static int listen_as_systemd(void)
+{
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_ge(fd, 0);
+    (void)snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "fjord-notify-%d", (int)getpid());
+    ck_assert_int_eq(
+        bind(fd, (struct sockaddr *)&at, (socklen_t)(sizeof(sa_family_t) + 1 + strlen(at.sun_path + 1))), 0);
+    at.sun_path[0] = '@';
+    ck_assert_int_eq(setenv("NOTIFY_SOCKET", at.sun_path, 1), 0);
+    return fd;
+}
+
+/* Read until a message holds @p wanted; none may hold @p unwanted. */
+static void told(int fd, const char *wanted, const char *unwanted)
+{
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    char text[2048] = "";
+
+    while (strstr(text, wanted) == NULL) {
+        ck_assert_msg(poll(&p, 1, 10000) == 1, "systemd was not told %s", wanted);
+        ssize_t n = recv(fd, text, sizeof text - 1, 0);
+        ck_assert_int_ge(n, 0);
+        text[n] = '\0';
+        ck_assert_msg(unwanted == NULL || strstr(text, unwanted) == NULL, "systemd was told %s", text);
+    }
+}
+
+START_TEST(systemd_is_told_when_all_listen_when_they_reload_and_when_they_stop)
+{
+    int fd = listen_as_systemd();
+    char path[] = "/tmp/fjord-service-XXXXXX";
+    int file = mkstemp(path);
+
+    ck_assert_int_ge(file, 0);
+    dprintf(file, "[DEFAULT]\nrpc_response_timeout = 7\n");
+    ck_assert_int_eq(fj_conf_read(conf, path, NULL), FJ_OK);
+    (void)service(factory, 2, FJ_OK, "");
+    told(fd, "READY=1", "STOPPING");
+    (void)next('u');
+    (void)next('u');
+
+    dprintf(file, "rpc_response_timeout = 9\n");
+    ck_assert_int_eq(kill(parent, SIGHUP), 0);
+    told(fd, "RELOADING=1\nMONOTONIC_USEC=", "READY");
+    told(fd, "READY=1", "Not reloaded");
+    ck_assert_int_eq(next('r').value, 9);
+    ck_assert_int_eq(next('r').value, 9);
+
+    dprintf(file, "rpc_response_timeout = soon\n");
+    ck_assert_int_eq(kill(parent, SIGHUP), 0);
+    told(fd, "RELOADING=1", NULL);
+    told(fd, "STATUS=Not reloaded: ", NULL);
+
+    ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    told(fd, "STOPPING=1", "READY");
+    ends_well();
+    (void)close(file);
+    (void)unlink(path);
+    (void)close(fd);
+    (void)unsetenv("NOTIFY_SOCKET");
+}
+END_TEST
+
+START_TEST(the_watchdog_is_told_while_every_worker_turns_and_not_while_one_stands_still)
+{
+    int fd = listen_as_systemd();
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    news n;
+
+    ck_assert_int_eq(setenv("WATCHDOG_USEC", "400000", 1), 0);
+    (void)unsetenv("WATCHDOG_PID");
+    (void)service(factory, 1, FJ_OK, "");
+    n = next('u');
+    told(fd, "READY=1", NULL);
+    told(fd, "WATCHDOG=1", NULL);
+    told(fd, "WATCHDOG=1", NULL);
+    ck_assert_int_eq(kill(n.pid, SIGSTOP), 0);
+    char text[2048];
+    /* one round may have been answered before it stood still; four are asked in the time of the watchdog */
+    unsigned rounds = 0;
+    while (poll(&p, 1, 400) == 1) {
+        ck_assert_int_ge(recv(fd, text, sizeof text, 0), 0);
+        ck_assert_uint_le(++rounds, 2);
+    }
+    ck_assert_int_eq(kill(n.pid, SIGCONT), 0);
+    told(fd, "WATCHDOG=1", NULL);
+    ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    ends_well();
+    (void)close(fd);
+    (void)unsetenv("NOTIFY_SOCKET");
+    (void)unsetenv("WATCHDOG_USEC");
+}
+END_TEST
+
+/* ---- what is refused ---------------------------------------------------------------------------- */
+
+START_TEST(what_cannot_be_run_is_refused)
+{
+    fj_service *s = NULL;
+
+    ck_assert_int_eq(fj_service_new(NULL, &s, NULL), FJ_OK);
+    ck_assert_int_eq(fj_service_run(s, NULL), FJ_STATE);
+    ck_assert_int_eq(fj_service_add(s, "a", factory, NULL, 1, NULL), FJ_OK);
+    ck_assert_int_eq(fj_service_add(s, "b", factory, NULL, 0, NULL), FJ_BAD_ARGS);
+    ck_assert_int_eq(fj_service_add(s, "b", factory, NULL, 1000000, NULL), FJ_BAD_ARGS);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(fj_service_run(s, NULL) == FJ_FORKED ? 0 : 1);
+    int status = -1;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    s = fj_service_free(s);
+    ck_assert_ptr_null(fj_service_free(NULL));
+}
+END_TEST
+
+START_TEST(without_workers_all_is_in_the_process_itself)
+{
+    (void)service(factory, 0, FJ_OK, "");
+    ck_assert_int_eq(next('u').pid, parent);
+    ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    (void)next('e');
+    ends_well();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("service");
+    TCase *life = tcase_create("life");
+    SRunner *runner = srunner_create(suite);
+
+    tcase_add_checked_fixture(life, set_up, tear_down);
+    tcase_set_timeout(life, 120);
+    tcase_add_loop_test(life, workers_are_made_and_end_in_order_on_sigterm, 0, 2);
+    tcase_add_test(life, a_signal_at_any_moment_of_the_start_ends_it_in_order);
+    tcase_add_test(life, a_worker_that_dies_is_started_again_with_its_number);
+    tcase_add_test(life, a_thousand_crashes_cost_the_parent_nothing);
+    tcase_add_test(life, what_dies_at_once_is_started_so_often_at_once_and_then_in_intervals);
+    tcase_add_test(life, a_factory_that_can_never_succeed_ends_the_service_and_says_why);
+    tcase_add_test(life, workers_end_when_their_parent_is_killed);
+    tcase_add_test(life, a_worker_that_does_not_end_is_killed_and_named);
+    tcase_add_test(life, one_that_is_coming_up_ends_at_once_on_sigint);
+    tcase_add_test(life, systemd_is_told_when_all_listen_when_they_reload_and_when_they_stop);
+    tcase_add_test(life, the_watchdog_is_told_while_every_worker_turns_and_not_while_one_stands_still);
+    tcase_add_test(life, what_cannot_be_run_is_refused);
+    tcase_add_test(life, without_workers_all_is_in_the_process_itself);
+    suite_add_tcase(suite, life);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
