@@ -58,6 +58,12 @@ fj_code fj_service_add(fj_service *s, const char *name, fj_worker_fn factory, vo
     return FJ_OK;
 }
 
+void fj_service_at_ready(fj_service *s, void (*fn)(void *user), void *user)
+{
+    s->at_ready = fn;
+    s->ready_user = user;
+}
+
 fj_code fj_service_run(fj_service *s, fj_error **err)
 {
     if (s->generation != fj__fork_generation())

@@ -62,6 +62,8 @@ typedef struct {
 struct fj_service {
     fj_conf *conf;
     unsigned generation;
+    void (*at_ready)(void *user);
+    void *ready_user;
     fj__service_kind *kinds;
     size_t n_kinds, kinds_capacity;
     bool runs;
@@ -101,8 +103,10 @@ struct fj_worker {
     unsigned number;
     fj_conf *conf;
     int control; /* the parent's socket, or, in a service without processes, a signalfd of SIGHUP; -1 once it is closed */
-    int quit;          /* an eventfd that ends the control thread */
-    bool inside;       /* a service without processes */
+    int quit;                     /* an eventfd that ends the control thread */
+    bool inside;                  /* a service without processes */
+    void (*at_ready)(void *user); /* of one */
+    void *ready_user;
     fj__notify notify; /* of one */
     pthread_t thread;
     bool has_thread;
@@ -116,6 +120,8 @@ struct fj_worker {
 
     fj_server **servers;
     size_t n_servers, servers_capacity;
+    fj_worker_hook stop;
+    void *stop_user;
     fj_worker_hook end;
     void *end_user;
 };

@@ -118,6 +118,8 @@ static void tell_state(fj_service *s)
     if (!s->announced && every(s, is_ready)) {
         s->announced = true;
         fj__notify_tell(&s->notify, "READY=1");
+        if (s->at_ready != NULL)
+            s->at_ready(s->ready_user);
         fj__log(FJ_LOG_INFO, "service", "ready: %zu workers", s->n_slots);
     }
     if (s->reloading && every(s, has_reloaded)) {

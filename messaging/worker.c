@@ -77,6 +77,12 @@ void fj_worker_at_reload(fj_worker *w, fj_worker_hook fn, void *user)
     (void)fj__native.pthread_mutex_unlock(&w->lock);
 }
 
+void fj_worker_at_stop(fj_worker *w, fj_worker_hook fn, void *user)
+{
+    w->stop = fn;
+    w->stop_user = user;
+}
+
 void fj_worker_at_end(fj_worker *w, fj_worker_hook fn, void *user)
 {
     w->end = fn;
@@ -151,8 +157,11 @@ static fj_code serve(fj_worker *w, bool *came_up, fj_error **err)
         return code;
     fj__run_on_beat(say_beat, w);
     atomic_store(&w->runs, true);
-    if (!fj__run_told())
+    if (!fj__run_told()) {
         fj__worker_say(w, FJ__SAY_READY, "");
+        if (w->at_ready != NULL)
+            w->at_ready(w->ready_user);
+    }
     code = fj_run(err);
     fj__run_on_beat(NULL, NULL);
     return code;
@@ -161,6 +170,8 @@ static fj_code serve(fj_worker *w, bool *came_up, fj_error **err)
 /* @param given_up  something still runs: what it may use stays */
 static void take_down(fj_worker *w, bool given_up)
 {
+    if (w->stop != NULL)
+        w->stop(w, w->stop_user);
     for (size_t i = 0; i < w->n_servers; i++) {
         if (given_up)
             (void)fj__server_abort(w->servers[i]); /* who can still be answered is */
@@ -221,7 +232,13 @@ static fj_code take_hup(fj_worker *w, sigset_t *before, fj_error **err)
 
 fj_code fj__worker_inside(fj_service *s, fj_error **err)
 {
-    fj_worker w = { .kind = &s->kinds[0], .conf = s->conf, .control = -1, .quit = -1, .inside = true };
+    fj_worker w = { .kind = &s->kinds[0],
+                    .conf = s->conf,
+                    .control = -1,
+                    .quit = -1,
+                    .inside = true,
+                    .at_ready = s->at_ready,
+                    .ready_user = s->ready_user };
     bool came_up = false;
     sigset_t before;
 

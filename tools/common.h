@@ -17,7 +17,7 @@ enum {
     TOOL_CONTEXT = 1 << 3,  /* --context */
     TOOL_CAST = 1 << 4,     /* --fanout --count */
     TOOL_SERVER = 1 << 5,   /* --server */
-    TOOL_SERVE = 1 << 6,    /* --executor --exec --module --echo */
+    TOOL_SERVE = 1 << 6,    /* --executor --exec --module --echo --workers */
     TOOL_CONFIG = 1 << 7    /* --strict --origin --all --defaults */
 };
 
@@ -33,8 +33,9 @@ typedef struct {
     json_t *context; /* owned */
     double timeout;  /* seconds; 0: not given */
     unsigned long count;
-    unsigned verbose;
+    unsigned verbose, workers;
     bool json, quiet, fanout, echo;
+    bool as_service; /* --workers was given */
     bool strict, origin, all, defaults;
     char **rest; /* the arguments that are no options */
     int rest_count;

@@ -25,6 +25,7 @@ enum {
     OPT_EXEC,
     OPT_MODULE,
     OPT_ECHO,
+    OPT_WORKERS,
     OPT_STRICT,
     OPT_ORIGIN,
     OPT_ALL,
@@ -52,6 +53,7 @@ static const struct {
     { "module", "FILE", OPT_MODULE, TOOL_SERVE, "serve the endpoints of a shared object" },
     { "echo", NULL, OPT_ECHO, TOOL_SERVE, "answer any method with its arguments" },
     { "executor", "NAME", OPT_EXECUTOR, TOOL_SERVE, "how methods run" },
+    { "workers", "N", OPT_WORKERS, TOOL_SERVE, "in so many processes, which are kept (0: in this one)" },
     { "strict", NULL, OPT_STRICT, TOOL_CONFIG, "check: a warning is an error" },
     { "origin", NULL, OPT_ORIGIN, TOOL_CONFIG, "show: where each value comes from" },
     { "all", NULL, OPT_ALL, TOOL_CONFIG, "show: what is other programs', too" },
@@ -144,6 +146,20 @@ static int take_count(tool_opts *o, const char *text)
     o->count = strtoul(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || *text == '-' || o->count == 0)
         return tool_misuse(o, "--count takes a number above 0");
+    return -1;
+}
+
+static int take_workers(tool_opts *o, const char *text)
+{
+    char *end = NULL;
+    unsigned long n;
+
+    errno = 0;
+    n = strtoul(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || *text == '-' || n > 1000)
+        return tool_misuse(o, "--workers takes a number from 0 to 1000");
+    o->workers = (unsigned)n;
+    o->as_service = true;
     return -1;
 }
 
@@ -242,6 +258,8 @@ static int take(tool_opts *o, int option, char *value)
         return take_context(o, value);
     case OPT_COUNT:
         return take_count(o, value);
+    case OPT_WORKERS:
+        return take_workers(o, value);
     default:
         take_plain(o, option, value);
         return -1;

@@ -129,6 +129,87 @@ static fj_code serve(tool_opts *o, const char *server_name, fj_error **err)
     return rc;
 }
 
+/* ---- in worker processes ------------------------------------------------------------------------ */
+
+/* What every worker is built from. */
+typedef struct {
+    const tool_opts *o;
+    const char *server_name, *url;
+    exec_data data;
+    fj_endpoint endpoint;
+} plan;
+
+static void end_programs(fj_worker *worker, void *user)
+{
+    (void)worker, (void)user;
+    tool_exec_end();
+}
+
+static fj_code build(fj_worker *worker, void *user, fj_error **err)
+{
+    plan *p = user;
+    fj_endpoint endpoint =
+        FJ_ENDPOINT(p->o->ns, p->o->version, p->o->exec != NULL ? exec_methods : echo_methods);
+    fj_endpoint *kept = fj__memdup(&endpoint, sizeof endpoint); /* as long as the process */
+    fj_server_opts opts = FJ_SERVER_OPTS_INIT;
+    fj_target target = FJ_TARGET(.exchange = p->o->exchange, .topic = p->o->rest[0], .server = p->server_name);
+    fj_transport *transport = NULL;
+    fj_server *server = NULL;
+
+    opts.executor = p->o->executor;
+    fj_worker_at_stop(worker, end_programs, NULL);
+    fj_code rc = fj_worker_transport(worker, p->url, &transport, err);
+    if (rc == FJ_OK)
+        rc = fj_worker_server(worker, transport, &target, &opts, &server, err);
+    if (rc == FJ_OK)
+        rc = p->o->module != NULL ? add_module(server, p->o->module, err)
+                                  : fj_server_add(server, &p->endpoint, &p->data, err);
+    return rc;
+}
+
+static void say_workers_ready(void *user)
+{
+    const plan *p = user;
+    json_t *line = json_pack("{s:b, s:s, s:s, s:i}", "ready", 1, "topic", p->o->rest[0], "server",
+                             p->server_name, "workers", (int)p->o->workers);
+    char *text = NULL;
+
+    if (!p->o->json)
+        tool_note(p->o, "fjord serve: ready, topic %s, server %s, %u workers", p->o->rest[0], p->server_name,
+                  p->o->workers);
+    else if (line != NULL && fj_json_write(line, NULL, &text, NULL, NULL) == FJ_OK)
+        tool_note(p->o, "%s", text);
+    free(text);
+    json_decref(line);
+}
+
+static fj_code serve_in_workers(tool_opts *o, const char *server_name, fj_error **err)
+{
+    const char *url = o->url != NULL ? o->url : getenv("FJORD_URL");
+    plan p = { o,
+               server_name,
+               url != NULL && *url != '\0' ? url : NULL,
+               { o->exec, o->timeout },
+               FJ_ENDPOINT(o->ns, o->version, echo_methods) };
+    fj_service *service = NULL;
+    fj_conf *conf = NULL;
+    fj_code rc = tool_conf(o, &conf, err);
+
+    if (o->exec != NULL)
+        p.endpoint.methods = exec_methods;
+    if (rc == FJ_OK)
+        rc = fj_service_new(conf, &service, err);
+    if (rc == FJ_OK)
+        rc = fj_service_add(service, o->rest[0], build, &p, o->workers, err);
+    if (rc == FJ_OK) {
+        fj_service_at_ready(service, say_workers_ready, &p);
+        rc = fj_service_run(service, err);
+    }
+    fj_service_free(service);
+    fj_conf_free(conf);
+    return rc;
+}
+
 int tool_serve(int argc, char **argv)
 {
     char host[SERVER_NAME_MAX] = "";
@@ -142,8 +223,10 @@ int tool_serve(int argc, char **argv)
         rc = tool_misuse(&o, "one of --exec, --module and --echo is needed");
     if (rc < 0 && o.server == NULL && (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0'))
         rc = tool_misuse(&o, "this host has no name: --server is needed");
-    if (rc < 0)
-        rc = serve(&o, o.server != NULL ? o.server : host, &err) == FJ_OK ? TOOL_DONE : tool_fail(&o, err);
+    if (rc < 0) {
+        fj_code (*run)(tool_opts *, const char *, fj_error **) = o.as_service ? serve_in_workers : serve;
+        rc = run(&o, o.server != NULL ? o.server : host, &err) == FJ_OK ? TOOL_DONE : tool_fail(&o, err);
+    }
     tool_opts_fini(&o);
     return rc;
 }

@@ -43,6 +43,8 @@ FJ_API fj_service *fj_service_free(fj_service *service);
  *  fork   @errors BAD_ARGS, NOMEM; STATE while it runs */
 FJ_API FJ_MUST_USE fj_code fj_service_add(fj_service *service, const char *name, fj_worker_fn factory,
                                           void *user, unsigned workers, fj_error **err);
+/** Call @p fn in the parent once every worker listens for the first time, when systemd is told READY.  Before it runs. */
+FJ_API void fj_service_at_ready(fj_service *service, void (*fn)(void *user), void *user);
 /** Run the workers until SIGTERM or SIGINT.  Workers that end are started again, as many at once as a name has workers and
  *  one each [fjord] respawn_delay after that.  Takes SIGTERM, SIGINT, SIGHUP and SIGCHLD while it runs.  When this process
  *  dies its workers drain and end.
@@ -69,6 +71,9 @@ FJ_API FJ_MUST_USE fj_code fj_worker_server(fj_worker *worker, fj_transport *tra
                                             const fj_server_opts *opts, fj_server **ret, fj_error **err);
 /** Call @p fn after each reload, on a thread of its own.  One at a time; NULL for none.  In a factory. */
 FJ_API void fj_worker_at_reload(fj_worker *worker, fj_worker_hook fn, void *user);
+/** Call @p fn when the worker has drained, or was not given the time to: what its methods still wait for may be cut short here.
+ *  One; in a factory. */
+FJ_API void fj_worker_at_stop(fj_worker *worker, fj_worker_hook fn, void *user);
 /** Call @p fn at the worker's end, when nothing is served any more; not when something was given up, for that still runs.
  *  One; in a factory. */
 FJ_API void fj_worker_at_end(fj_worker *worker, fj_worker_hook fn, void *user);
