@@ -148,9 +148,6 @@ static void end_programs(fj_worker *worker, void *user)
 static fj_code build(fj_worker *worker, void *user, fj_error **err)
 {
     plan *p = user;
-    fj_endpoint endpoint =
-        FJ_ENDPOINT(p->o->ns, p->o->version, p->o->exec != NULL ? exec_methods : echo_methods);
-    fj_endpoint *kept = fj__memdup(&endpoint, sizeof endpoint); /* as long as the process */
     fj_server_opts opts = FJ_SERVER_OPTS_INIT;
     fj_target target = FJ_TARGET(.exchange = p->o->exchange, .topic = p->o->rest[0], .server = p->server_name);
     fj_transport *transport = NULL;

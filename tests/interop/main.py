@@ -11,17 +11,18 @@ from faults import faults
 from heartbeat import heartbeat, long_idle
 from matrix import matrix
 from migration import migration
+from services import service, service_full
 from storm import storm
 from tool import tool
 from topology import topology
 
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
-          "conformance": conformance, "executors": executors, "migration": migration}
-SLOW = {"idle": long_idle}
+          "conformance": conformance, "executors": executors, "migration": migration, "service": service}
+SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()
 for name in sys.argv[1:] or GROUPS:
-    with suite.case(f"the group {name} runs to its end", 500):
+    with suite.case(f"the group {name} runs to its end", 3000 if name in SLOW else 500):
         (GROUPS | SLOW)[name](suite)
 harness.main_exit(suite)
