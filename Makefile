@@ -91,7 +91,7 @@ FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 LOAD_SRC  := $(wildcard tests/load/*.c)
 PLUGIN_SRC := $(wildcard examples/plugins/executor_*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
-CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md
+CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md docs/services.md
 
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
@@ -412,6 +412,7 @@ install: all ## install the library, its headers, the command, man pages and sam
 	install -D -m 644 scripts/gdb/fjord-gdb.py '$(D)$(PREFIX)/share/fjord/fjord-gdb.py'
 	install -D -m 644 scripts/gdb/fjord-gdb.py '$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'
 	$(foreach m,$(MAN),install -D -m 644 $(m) '$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))';)
+	install -D -m 644 conf/systemd/fjord@.service '$(D)$(PREFIX)/share/doc/fjord/fjord@.service'
 	$(foreach c,$(CONF),install -D -m 644 $(c) '$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))';)
 
 uninstall: ## remove what install put under PREFIX
@@ -423,6 +424,7 @@ uninstall: ## remove what install put under PREFIX
 		'$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'
 	rm -f $(foreach m,$(MAN),'$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))')
 	rm -f $(foreach c,$(CONF),'$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))')
+	rm -f '$(D)$(PREFIX)/share/doc/fjord/fjord@.service'
 	-rmdir '$(D)$(PREFIX)/include/fjord/adapters' '$(D)$(PREFIX)/include/fjord' '$(D)$(PREFIX)/share/doc/fjord' '$(D)$(PREFIX)/share/fjord' 2>/dev/null
 
 clean: ## remove build/

@@ -9,7 +9,8 @@ static const tool_command commands[] = {
     { "call", tool_call, "call TOPIC[.SERVER] METHOD [key=text | key:=json]..." },
     { "cast", tool_cast, "cast TOPIC[.SERVER] METHOD [key=text | key:=json]... [--fanout] [--count N]" },
     { "serve", tool_serve,
-      "serve TOPIC [--server NAME] (--exec 'PROGRAM' | --module ./calc.so | --echo) [--executor NAME] [--workers N]" },
+      "serve TOPIC [--server NAME] (--exec 'PROGRAM' | --module ./calc.so | --echo) [--executor NAME] "
+      "[--workers N]" },
     { "ping", tool_ping, "ping TOPIC[.SERVER]" },
     { "config", tool_config,
       "config sample | check [FILE...] [--strict] | show [--origin] [--all | --defaults] [GROUP.KEY...]" },

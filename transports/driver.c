@@ -24,9 +24,9 @@ static bool is_complete(const void *table)
 {
     const fj_driver_ops *ops = table;
 
-    return ops->size >= offsetof(fj_driver_ops, listens) && ops->name != NULL && ops->open != NULL && ops->send != NULL &&
-           ops->flush != NULL && ops->listen != NULL && ops->close != NULL && ops->stop != NULL &&
-           ops->free != NULL;
+    return ops->size >= offsetof(fj_driver_ops, listens) && ops->name != NULL && ops->open != NULL &&
+           ops->send != NULL && ops->flush != NULL && ops->listen != NULL && ops->close != NULL &&
+           ops->stop != NULL && ops->free != NULL;
 }
 
 static const fj__plugin_kind plugin = { .what = "driver",

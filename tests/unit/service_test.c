@@ -3,6 +3,7 @@
 #include <fjord/fjord.h>
 
 #include "messaging/throttle.h"
+#include "tests/support/broker.h"
 #include "tests/support/leaks.h"
 
 #include <check.h>
@@ -453,6 +454,38 @@ START_TEST(the_watchdog_is_told_while_every_worker_turns_and_not_while_one_stand
 }
 END_TEST
 
+START_TEST(the_watchdog_is_not_told_while_the_broker_is_gone)
+{
+    int fd = listen_as_systemd();
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    broker *b = broker_new();
+    char text[2048];
+
+    ck_assert_ptr_nonnull(b);
+    (void)snprintf(text, sizeof text, "rabbit://guest:guest@127.0.0.1:%u/", broker_port(b));
+    set("DEFAULT", "transport_url", text);
+    ck_assert_int_eq(setenv("WATCHDOG_USEC", "400000", 1), 0);
+    (void)unsetenv("WATCHDOG_PID");
+    (void)service(factory, 1, FJ_OK, "");
+    (void)next('u');
+    told(fd, "READY=1", NULL);
+    told(fd, "WATCHDOG=1", NULL);
+    b = broker_free(b);
+    told(fd, "STATUS=0 of 1 workers serve", NULL);
+    while (poll(&p, 1, 400) == 1) { /* four rounds are asked in that time */
+        ssize_t n = recv(fd, text, sizeof text - 1, 0);
+        ck_assert_int_ge(n, 0);
+        text[n] = '\0';
+        ck_assert_msg(strstr(text, "WATCHDOG") == NULL, "systemd was told %s", text);
+    }
+    ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    ends_well();
+    (void)close(fd);
+    (void)unsetenv("NOTIFY_SOCKET");
+    (void)unsetenv("WATCHDOG_USEC");
+}
+END_TEST
+
 /* ---- what is refused ---------------------------------------------------------------------------- */
 
 START_TEST(what_cannot_be_run_is_refused)
@@ -504,6 +537,7 @@ int main(void)
     tcase_add_test(life, one_that_is_coming_up_ends_at_once_on_sigint);
     tcase_add_test(life, systemd_is_told_when_all_listen_when_they_reload_and_when_they_stop);
     tcase_add_test(life, the_watchdog_is_told_while_every_worker_turns_and_not_while_one_stands_still);
+    tcase_add_test(life, the_watchdog_is_not_told_while_the_broker_is_gone);
     tcase_add_test(life, what_cannot_be_run_is_refused);
     tcase_add_test(life, without_workers_all_is_in_the_process_itself);
     suite_add_tcase(suite, life);
