@@ -61,7 +61,33 @@ static fj_code echo(fj_request *req, json_t *args, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
-static const fj_method methods[] = { FJ_METHOD("echo", FJ_PLAIN, echo) };
+static void tell_run(void)
+{
+    const news n = { .what = 'm', .pid = getpid() };
+
+    if (write(news_pipe[1], &n, sizeof n) != (ssize_t)sizeof n)
+        _exit(99);
+}
+
+static fj_code later(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)args, (void)ret, (void)err;
+    (void)fj_request_ref(req); /* for ever */
+    tell_run();
+    return FJ_DEFERRED;
+}
+
+static fj_code hang(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)args, (void)ret, (void)err;
+    tell_run();
+    while (args != NULL)
+        (void)pause();
+    return FJ_OK;
+}
+
+static const fj_method methods[] = { FJ_METHOD("echo", FJ_PLAIN, echo), FJ_METHOD("later", FJ_PLAIN, later),
+                                     FJ_METHOD("hang", FJ_PLAIN, hang) };
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 
 static void at_end(fj_worker *w, void *user)
@@ -356,6 +382,53 @@ START_TEST(one_that_is_coming_up_ends_at_once_on_sigint)
 }
 END_TEST
 
+/* What waits for an answer when the time is over is answered, by a failure; what runs is named. */
+START_TEST(what_does_not_end_in_the_drain_is_given_up_and_named)
+{
+    static const struct {
+        const char *drain;
+        int first, second;
+    } ways[] = { { "0.2", SIGTERM, 0 }, { "600", SIGTERM, SIGTERM }, { "600", SIGINT, 0 } };
+    fj_target there = FJ_TARGET(.topic = "calc");
+    fj_transport *t = NULL;
+    fj_client *c = NULL;
+    fj_future *hanging = NULL, *waiting = NULL;
+    broker *b = broker_new();
+    char url[64];
+
+    ck_assert_ptr_nonnull(b);
+    (void)snprintf(url, sizeof url, "rabbit://guest:guest@127.0.0.1:%u/", broker_port(b));
+    set("DEFAULT", "transport_url", url);
+    set("fjord", "executor", "threading");
+    set("fjord", "drain", ways[_i].drain);
+    (void)service(factory, 1, FJ_TIMEOUT, _i == 0 ? "hang" : "calc/0");
+    (void)next('u');
+    ck_assert_int_eq(fj_transport_open(conf, NULL, &t, NULL), FJ_OK);
+    ck_assert_int_eq(fj_client_new(t, &there, NULL, &c, NULL), FJ_OK);
+    while (broker_consumers(b, "calc") == 0)
+        (void)broker_wait(b, AMQP_BASIC_CONSUME_METHOD, 3, 10000);
+    ck_assert_int_eq(fj_client_call_async(c, "hang", NULL, NULL, &hanging, NULL), FJ_OK);
+    ck_assert_int_eq(fj_client_call_async(c, "later", NULL, NULL, &waiting, NULL), FJ_OK);
+    (void)next('m');
+    (void)next('m');
+
+    ck_assert_int_eq(kill(parent, ways[_i].first), 0);
+    if (ways[_i].second != 0) {
+        ck_assert(broker_wait(b, AMQP_BASIC_CANCEL_METHOD, 1, 10000)); /* it drains */
+        ck_assert_int_eq(kill(parent, ways[_i].second), 0);
+    }
+    fj_code code = fj_future_wait(waiting, fj_in_ms(20000), NULL, NULL);
+    ck_assert_msg(code != FJ_OK && code != FJ_TIMEOUT, "what waited ended with %s", fj_code_name(code));
+    ends_well();
+    ck_assert(!fj_future_done(hanging)); /* nobody can know: it ends by its own deadline */
+    fj_future_unref(hanging);
+    fj_future_unref(waiting);
+    fj_client_free(c);
+    fj_transport_free(t);
+    broker_free(b);
+}
+END_TEST
+
 /* ---- systemd ------------------------------------------------------------------------------------ */
 
 static int listen_as_systemd(void)
@@ -535,6 +608,7 @@ int main(void)
     tcase_add_test(life, workers_end_when_their_parent_is_killed);
     tcase_add_test(life, a_worker_that_does_not_end_is_killed_and_named);
     tcase_add_test(life, one_that_is_coming_up_ends_at_once_on_sigint);
+    tcase_add_loop_test(life, what_does_not_end_in_the_drain_is_given_up_and_named, 0, 3);
     tcase_add_test(life, systemd_is_told_when_all_listen_when_they_reload_and_when_they_stop);
     tcase_add_test(life, the_watchdog_is_told_while_every_worker_turns_and_not_while_one_stands_still);
     tcase_add_test(life, the_watchdog_is_not_told_while_the_broker_is_gone);
