@@ -167,21 +167,42 @@ static fj_code serve(fj_worker *w, bool *came_up, fj_error **err)
     return code;
 }
 
-/* @param given_up  something still runs: what it may use stays */
+/* Something still runs, and may run for ever: what it uses stays.  Who can still be answered is, and the answers are let out. */
+static void leave_behind(fj_worker *w)
+{
+    for (size_t i = 0; i < w->n_servers; i++) {
+        fj_error *error = NULL;
+        (void)fj__server_abort(w->servers[i]);
+        if (fj_server_wait(w->servers[i], fj_in_ms(1000), &error) != FJ_OK) /* what was aborted ends here */
+            fj__log(FJ_LOG_DEBUG, "service", "left behind: %s", fj_error_text(error));
+        fj_error_free(error);
+    }
+    for (size_t i = 0; i < w->n_transports; i++) {
+        fj_driver *d = w->transports[i]->driver;
+        (void)d->ops->flush(d, fj_in_ms(1000), NULL);
+    }
+    fj__control_end(w);
+}
+
+static void free_all(fj_worker *w)
+{
+    for (size_t i = 0; i < w->n_servers; i++)
+        fj_server_free(w->servers[i]);
+    fj__control_end(w);
+    for (size_t i = 0; i < w->n_transports; i++)
+        fj_transport_free(w->transports[i]);
+    if (w->end != NULL)
+        w->end(w, w->end_user);
+}
+
 static void take_down(fj_worker *w, bool given_up)
 {
     if (w->stop != NULL)
         w->stop(w, w->stop_user);
-    for (size_t i = 0; i < w->n_servers; i++) {
-        if (given_up)
-            (void)fj__server_abort(w->servers[i]); /* who can still be answered is */
-        fj_server_free(w->servers[i]);
-    }
-    fj__control_end(w);
-    for (size_t i = 0; i < w->n_transports && !given_up; i++)
-        fj_transport_free(w->transports[i]);
-    if (w->end != NULL && !given_up)
-        w->end(w, w->end_user);
+    if (given_up)
+        leave_behind(w);
+    else
+        free_all(w);
     fj__free(w->servers);
     fj__free(w->transports);
     (void)pthread_mutex_destroy(&w->lock);
