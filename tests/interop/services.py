@@ -57,11 +57,21 @@ class Service:
         bit = 1 << (signal.SIGTERM - 1)
         until(lambda: int(status(self.p.pid)["SigBlk"], 16) & bit, pause=0.001)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        """Whatever a case ends in, nothing of it is left for the next."""
+        for pid in of_session(self.p.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.p.wait(10)
+        self.p.stdout.close()
+        self.log.close()
+
     def end(self, sig=signal.SIGTERM, limit=30):
         self.p.send_signal(sig)
         got = self.p.wait(limit)
-        self.p.stdout.close()
-        self.log.close()
         same([got, of_session(self.p.pid)], [0, []], "exit status, and what is left")
 
 
@@ -104,17 +114,17 @@ def at_the_broker():
 def terminated(suite, peer, rounds, executor):
     with suite.case(f"service: {rounds} SIGTERMs at random moments under load, executor {executor}", 30 + 5 * rounds):
         path = configuration("prefork", f"[DEFAULT]\ntransport_url = {URL}\n[fjord]\nexecutor = {executor}\n")
-        first = Service(path)
-        first.ready()
-        load = Load(peer)
-        try:
-            for _ in range(rounds):
-                next_one = Service(path)
-                next_one.takes_signals()
-                threading.Event().wait(random.uniform(0, 0.4))
-                next_one.end()
-        finally:
-            done = load.end()
+        with Service(path) as first:
+            first.ready()
+            load = Load(peer)
+            try:
+                for _ in range(rounds):
+                    with Service(path) as next_one:
+                        next_one.takes_signals()
+                        threading.Event().wait(random.uniform(0, 0.4))
+                        next_one.end()
+            finally:
+                done = load.end()
             first.end()
         same(done > 0, True, "some were answered")
         until(lambda: at_the_broker() == [0, []])
@@ -125,46 +135,44 @@ def crashed(suite, peer, crashes):
         path = configuration("prefork-crash", f"[DEFAULT]\ntransport_url = {URL}\n[fjord]\nrespawn_delay = 0.01\n"
                              "[oslo_messaging_rabbit]\nrabbit_transient_queues_ttl = 2\n")
         # a worker that is killed leaves its fanout queue to expire, as oslo.messaging's do
-        s = Service(path, 4)
-        s.ready()
-        pid = s.p.pid
-        fds = len(os.listdir(f"/proc/{pid}/fd"))
-        for _ in range(crashes):
-            victim = random.choice(until(lambda: children(pid) if len(children(pid)) == 4 else None, pause=0.002))
-            os.kill(victim, signal.SIGKILL)
-            until(lambda: victim not in children(pid), pause=0.002)
-        until(lambda: len(children(pid)) == 4)
-        until(lambda: len(at_the_broker()[1]) == 4, 20)
-        same(len(os.listdir(f"/proc/{pid}/fd")), fds, "descriptors of the parent")
-        peer.call("calc", "add", {"a": 1, "b": 2}, namespace="calc", version="1.0").expect(3)
-        s.end()
-        until(lambda: at_the_broker() == [0, []])
+        with Service(path, 4) as s:
+            s.ready()
+            pid = s.p.pid
+            fds = len(os.listdir(f"/proc/{pid}/fd"))
+            for _ in range(crashes):
+                victim = random.choice(until(lambda: children(pid) if len(children(pid)) == 4 else None, pause=0.002))
+                os.kill(victim, signal.SIGKILL)
+                until(lambda: victim not in children(pid), pause=0.002)
+            until(lambda: len(children(pid)) == 4)
+            until(lambda: len(at_the_broker()[1]) == 4, 20)
+            same(len(os.listdir(f"/proc/{pid}/fd")), fds, "descriptors of the parent")
+            peer.call("calc", "add", {"a": 1, "b": 2}, namespace="calc", version="1.0").expect(3)
+            s.end()
+            until(lambda: at_the_broker() == [0, []])
 
 
 def signals(suite, peer):
     path = configuration("prefork", f"[DEFAULT]\ntransport_url = {URL}\n[fjord]\nexecutor = threading\ndrain = 20\n")
     with suite.case("service: what runs when SIGTERM comes is answered"):
-        s = Service(path)
-        s.ready()
-        got = []
-        caller = threading.Thread(target=lambda: got.append(
-            peer.call("calc", "slow", {"ms": 1500}, namespace="calc", version="1.1")))
-        caller.start()
-        until(lambda: any("calc" in q["name"] and q["messages_unacknowledged"] == 0 for q in
-                          table("list_queues", "name", "messages_unacknowledged")))
-        peer.call("calc", "add", {"a": 1, "b": 2}, namespace="calc", version="1.0").expect(3)  # behind it
-        s.end()
-        caller.join()
-        same(got[0].cls, None, f"the slow call ended as {got[0]!r}")
+        with Service(path, 1) as s:
+            s.ready()
+            got = []
+            caller = threading.Thread(target=lambda: got.append(
+                peer.call("calc", "slow", {"ms": 1500}, namespace="calc", version="1.1")))
+            caller.start()
+            peer.call("calc", "add", {"a": 1, "b": 2}, namespace="calc", version="1.0").expect(3)  # came behind it
+            s.end()
+            caller.join()
+            same(got[0].cls, None, f"the slow call ended as {got[0]!r}")
     with suite.case("service: SIGHUP reloads, and it goes on serving; a bad file changes nothing"):
-        s = Service(path)
-        s.ready()
-        for text in ("[fjord]\ndrain = 5\n", "[fjord]\ndrain = soon\n"):
-            with open(path, "a", encoding="utf-8") as f:
-                f.write(text)
-            s.p.send_signal(signal.SIGHUP)
-            peer.call("calc", "add", {"a": 1, "b": 2}, namespace="calc", version="1.0").expect(3)
-        s.end()
+        with Service(path) as s:
+            s.ready()
+            for text in ("[fjord]\ndrain = 5\n", "[fjord]\ndrain = soon\n"):
+                with open(path, "a", encoding="utf-8") as f:
+                    f.write(text)
+                s.p.send_signal(signal.SIGHUP)
+                peer.call("calc", "add", {"a": 1, "b": 2}, namespace="calc", version="1.0").expect(3)
+            s.end()
 
 
 def service(suite, rounds=None, crashes=None):
