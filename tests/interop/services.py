@@ -152,15 +152,17 @@ def crashed(suite, peer, crashes):
 
 
 def signals(suite, peer):
-    path = configuration("prefork", f"[DEFAULT]\ntransport_url = {URL}\n[fjord]\nexecutor = threading\ndrain = 20\n")
+    path = configuration("prefork", f"[DEFAULT]\ntransport_url = {URL}\n[fjord]\nexecutor = threading\nexecutor_pool_size = 1\n"
+                         "drain = 20\n")
     with suite.case("service: what runs when SIGTERM comes is answered"):
         with Service(path, 1) as s:
             s.ready()
             got = []
             caller = threading.Thread(target=lambda: got.append(
-                peer.call("calc", "slow", {"ms": 1500}, namespace="calc", version="1.1")))
+                peer.call("calc", "slow", {"ms": 5000}, namespace="calc", version="1.1")))
             caller.start()
-            peer.call("calc", "add", {"a": 1, "b": 2}, namespace="calc", version="1.0").expect(3)  # came behind it
+            # while it has the only slot nothing else is answered
+            until(lambda: peer.call("calc", "add", {"a": 1, "b": 2}, 1, namespace="calc", version="1.0").cls is not None)
             s.end()
             caller.join()
             same(got[0].cls, None, f"the slow call ended as {got[0]!r}")
