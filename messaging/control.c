@@ -20,6 +20,7 @@ static void reload(fj_worker *w)
 {
     fj_error *error = NULL;
 
+    fj_log_reopen();
     if (w->inside)
         fj__notify_reloading(&w->notify);
     (void)fj__native.pthread_mutex_lock(&w->lock);

@@ -22,8 +22,8 @@ fj_code fj__transport_check(const fj_transport *transport, fj_error **err);
 /** WRONG_CONTEXT on a loop's thread outside a task, where a wait would stop the loop. */
 fj_code fj__may_wait(fj_error **err);
 
-/** Send the log where the configuration says, if it says anything.  @errors BAD_CONFIG NOMEM   @thread any */
-fj_code fj__log_places(const fj_conf *conf, fj_error **err);
+/** Log what the configuration says, and where; of what it leaves out nothing changes.  @errors BAD_CONFIG NOMEM   @thread any */
+fj_code fj__log_configure(const fj_conf *conf, fj_error **err);
 
 /** A copy of a caller's struct that may be older (shorter) or newer than ours; @p into holds our defaults. */
 static inline void fj__copy_sized(void *into, size_t into_size, const void *from, size_t from_size)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the configuration sends the log. */
+/* What the configuration says of the log: which lines there are, and where they go. */
 #include <fjord/log.h>
 
 #include "base/alloc.h"
@@ -45,7 +45,7 @@ static fj_code open_places(const fj_log_opts *o, bool some, fj_error **err)
     return FJ_BAD_CONFIG;
 }
 
-fj_code fj__log_places(const fj_conf *conf, fj_error **err)
+static fj_code set_places(const fj_conf *conf, fj_error **err)
 {
     char *file = file_of(conf);
     fj_log_opts o = FJ_LOG_OPTS(.journal = fj_conf_bool(conf, "DEFAULT", "use_journal"),
@@ -80,4 +80,29 @@ out:
     fj__free(wanted);
     fj__free(file);
     return code;
+}
+
+/* Which lines are logged; what the configuration leaves out stays as the program had it. */
+static fj_code set_levels(const fj_conf *conf, fj_error **err)
+{
+    fj_log_level level;
+
+    if (strcmp(fj_conf_origin(conf, "fjord", "log_level"), "default") != 0) {
+        if (fj_log_level_parse(fj_conf_str(conf, "fjord", "log_level"), &level))
+            fj_log_set_level(level);
+    } else if (strcmp(fj_conf_origin(conf, "DEFAULT", "debug"), "default") != 0)
+        fj_log_set_level(fj_conf_bool(conf, "DEFAULT", "debug") ? FJ_LOG_DEBUG : FJ_LOG_WARNING);
+    if (fj_log_switch(fj_conf_str(conf, "fjord", "log_components"), err) == FJ_OK)
+        return FJ_OK;
+    fj_error_prefix(err, "[fjord] log_components");
+    if (err != NULL)
+        fj_error_set_code(*err, FJ_BAD_CONFIG);
+    return FJ_BAD_CONFIG;
+}
+
+fj_code fj__log_configure(const fj_conf *conf, fj_error **err)
+{
+    fj_code code = set_levels(conf, err);
+
+    return code == FJ_OK ? set_places(conf, err) : code;
 }

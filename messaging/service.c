@@ -3,6 +3,7 @@
 #include "service_impl.h"
 
 #include "base/alloc.h"
+#include "internal.h"
 #include "runtime/sync.h"
 
 #include <fjord/loop.h>
@@ -73,7 +74,9 @@ fj_code fj_service_run(fj_service *s, fj_error **err)
     if (s->n_kinds == 0 || s->runs)
         return fj_fail(err, FJ_STATE, s->runs ? "the service runs" : "the service has nothing to run");
     s->runs = true;
-    fj_code code = s->kinds[0].workers == 0 ? fj__worker_inside(s, err) : fj__supervise(s, err);
+    fj_code code = fj__log_configure(s->conf, err);
+    if (code == FJ_OK)
+        code = s->kinds[0].workers == 0 ? fj__worker_inside(s, err) : fj__supervise(s, err);
     s->runs = false;
     return code;
 }

@@ -5,6 +5,8 @@
 #include "base/alloc.h"
 #include "base/native.h"
 
+#include <fjord/log.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +40,7 @@ fj_code fj__service_spawn(fj_service *s, fj__slot *slot, fj_error **err)
         slot->fd = fds[1];
         int status = fj__worker_process(s, slot);
         (void)fflush(NULL);
+        (void)fj_log_flush(1000);
         _exit(status); /* what the program has at exit is its parent's to run */
     }
     int error = errno;

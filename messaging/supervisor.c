@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/native.h"
+#include "internal.h"
 
 #include <fjord/clock.h>
 
@@ -171,9 +172,13 @@ static void reload(fj_service *s)
 
     if (s->stopping)
         return;
+    fj_log_reopen();
     if (s->announced)
         fj__notify_reloading(&s->notify);
-    if (fj_conf_reload(s->conf, option_changed, NULL, &error) == FJ_OK) {
+    fj_code code = fj_conf_reload(s->conf, option_changed, NULL, &error);
+    if (code == FJ_OK)
+        code = fj__log_configure(s->conf, &error);
+    if (code == FJ_OK) {
         for (size_t i = 0; i < s->n_slots; i++) {
             fj__service_ask(&s->slots[i], FJ__ASK_RELOAD);
             s->slots[i].reloading = s->slots[i].ready;

@@ -95,31 +95,6 @@ static fj_code open_url(fj_transport *t, const fj_url *url, fj_error **err)
     return code;
 }
 
-/* Which lines are logged; what the configuration leaves out stays as the program had it. */
-static fj_code set_levels(const fj_conf *conf, fj_error **err)
-{
-    fj_log_level level;
-
-    if (strcmp(fj_conf_origin(conf, "fjord", "log_level"), "default") != 0) {
-        if (fj_log_level_parse(fj_conf_str(conf, "fjord", "log_level"), &level))
-            fj_log_set_level(level);
-    } else if (strcmp(fj_conf_origin(conf, "DEFAULT", "debug"), "default") != 0)
-        fj_log_set_level(fj_conf_bool(conf, "DEFAULT", "debug") ? FJ_LOG_DEBUG : FJ_LOG_WARNING);
-    if (fj_log_switch(fj_conf_str(conf, "fjord", "log_components"), err) == FJ_OK)
-        return FJ_OK;
-    fj_error_prefix(err, "[fjord] log_components");
-    if (err != NULL)
-        fj_error_set_code(*err, FJ_BAD_CONFIG);
-    return FJ_BAD_CONFIG;
-}
-
-static fj_code set_log(const fj_conf *conf, fj_error **err)
-{
-    fj_code code = set_levels(conf, err);
-
-    return code == FJ_OK ? fj__log_places(conf, err) : code;
-}
-
 /* The pool of threads is the process's: only who says a size changes it. */
 static void size_thread_pool(const fj_conf *conf)
 {
@@ -151,7 +126,7 @@ fj_code fj_transport_open(const fj_conf *conf, const char *text, fj_transport **
         text = fj_conf_str(t->conf, "DEFAULT", "transport_url");
     fj_code code = fj_url_parse(text, &url, err);
     if (code == FJ_OK)
-        code = set_log(t->conf, err);
+        code = fj__log_configure(t->conf, err);
     if (code == FJ_OK)
         code = open_url(t, url, err);
     if (code == FJ_OK)
@@ -204,7 +179,7 @@ fj_code fj_transport_reload(fj_transport *t, fj_conf_changed changed, void *user
 
     if (code == FJ_OK)
         code = fj_conf_reload(t->conf, changed, user, err);
-    return code == FJ_OK ? set_log(t->conf, err) : code;
+    return code == FJ_OK ? fj__log_configure(t->conf, err) : code;
 }
 
 const char *fj_transport_url(const fj_transport *t)

@@ -32,6 +32,7 @@ typedef struct {
 static int news_pipe[2];
 static fj_conf *conf;
 static pid_t parent; /* of the service */
+static bool loud;    /* it logs where its configuration says */
 
 static void tell(char what, const fj_worker *w, int64_t value)
 {
@@ -168,7 +169,8 @@ static pid_t service(fj_worker_fn fn, unsigned workers, fj_code expected, const 
         return parent = pid;
     fj_service *s = NULL;
     fj_error *error = NULL;
-    fj_log_set(quiet, NULL);
+    if (!loud)
+        fj_log_set(quiet, NULL);
     if (fj_service_new(conf, &s, NULL) != FJ_OK || fj_service_add(s, "calc", fn, NULL, workers, NULL) != FJ_OK)
         _exit(98);
     fj_code code = fj_service_run(s, &error);
@@ -503,6 +505,64 @@ START_TEST(systemd_is_told_when_all_listen_when_they_reload_and_when_they_stop)
 }
 END_TEST
 
+/* How many lines of a file have @p words. */
+static unsigned count(const char *path, const char *words)
+{
+    char line[1024];
+    FILE *f = fopen(path, "re");
+    unsigned n = 0;
+
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        n += strstr(line, words) != NULL ? 1 : 0;
+    if (f != NULL)
+        (void)fclose(f);
+    return n;
+}
+
+/* Within ten seconds. */
+static void says(const char *path, const char *words)
+{
+    fj_deadline by = fj_in_ms(10000);
+
+    while (count(path, words) == 0 && !fj_passed(by))
+        (void)poll(NULL, 0, 5);
+    ck_assert_msg(count(path, words) > 0, "%s does not say \"%s\"", path, words);
+}
+
+START_TEST(all_processes_log_where_the_file_says_and_open_it_anew_on_sighup)
+{
+    char folder[] = "/tmp/fjord-service-XXXXXX", path[64], log[64], old[64];
+
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/conf", folder);
+    (void)snprintf(log, sizeof log, "%s/log", folder);
+    (void)snprintf(old, sizeof old, "%s/log.1", folder);
+    FILE *file = fopen(path, "we");
+    ck_assert_ptr_nonnull(file);
+    (void)fprintf(file, "[fjord]\nlog_level = info\n[DEFAULT]\nlog_file = %s\n", log);
+    ck_assert_int_eq(fflush(file), 0);
+    ck_assert_int_eq(fj_conf_read(conf, path, NULL), FJ_OK);
+    loud = true;
+    (void)service(factory, 2, FJ_OK, "");
+    (void)next('u');
+    (void)next('u');
+    says(log, "ready: 2 workers");  /* the parent */
+    says(log, "executor blocking"); /* a worker */
+
+    ck_assert_int_eq(rename(log, old), 0);
+    (void)fprintf(file, "rpc_response_timeout = 9\n");
+    (void)fclose(file);
+    ck_assert_int_eq(kill(parent, SIGHUP), 0);
+    (void)next('r');
+    (void)next('r');
+    says(log, "rpc_response_timeout is reloaded");
+    ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    ends_well();
+    ck_assert_uint_eq(count(log, ": stopped"), 2); /* their last words */
+    ck_assert_int_eq(unlink(log) | unlink(old) | unlink(path) | rmdir(folder), 0);
+}
+END_TEST
+
 START_TEST(the_watchdog_is_told_while_every_worker_turns_and_not_while_one_stands_still)
 {
     int fd = listen_as_systemd();
@@ -625,6 +685,8 @@ int main(void)
         tcase_add_loop_test(life, what_does_not_end_in_the_drain_is_given_up_and_named, 0, 3);
     tcase_add_test(life, systemd_is_told_when_all_listen_when_they_reload_and_when_they_stop);
     tcase_add_test(life, the_watchdog_is_told_while_every_worker_turns_and_not_while_one_stands_still);
+    if (!tsan)
+        tcase_add_test(life, all_processes_log_where_the_file_says_and_open_it_anew_on_sighup);
     if (!tsan)
         tcase_add_test(life, the_watchdog_is_not_told_while_the_broker_is_gone);
     tcase_add_test(life, what_cannot_be_run_is_refused);
