@@ -53,6 +53,11 @@
 
 FJ_BEGIN_DECLS
 
+/** A point of the monotonic clock.  <fjord/clock.h> makes and compares them. */
+typedef struct {
+    int64_t ns; /**< CLOCK_MONOTONIC, nanoseconds */
+} fj_deadline;
+
 /** The version of the library in use, such as "0.1.0".  @thread any */
 FJ_API const char *fj_version(void);
 

@@ -18,6 +18,7 @@
 #include <fjord/green.h>
 #include <fjord/group.h>
 #include <fjord/host.h>
+#include <fjord/inspect.h>
 #include <fjord/json.h>
 #include <fjord/log.h>
 #include <fjord/loop.h>

@@ -9,10 +9,6 @@
 
 FJ_BEGIN_DECLS
 
-typedef struct {
-    int64_t ns; /**< CLOCK_MONOTONIC, nanoseconds */
-} fj_deadline;
-
 #define FJ_NEVER_NS INT64_MAX
 
 /** The monotonic clock now (or the test clock, see fj__clock_set_fake in runtime/clock.h). */
