@@ -2,6 +2,7 @@
 #include "dispatcher/about.h"
 
 #include "base/log.h"
+#include "runtime/loop_look.h"
 
 static _Thread_local fj_request *answering;
 
@@ -32,7 +33,14 @@ static void about(fj__log_context *ret)
     ret->method = fj_request_method(req);
 }
 
+static void describe(const void *request, fj__look_request *ret)
+{
+    ret->id = request_id(request);
+    ret->method = fj_request_method(request);
+}
+
 void fj__about_start(void)
 {
+    fj__look_set_requests(describe);
     fj__log_context_set(about);
 }

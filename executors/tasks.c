@@ -264,6 +264,7 @@ fj_code fj__tasks_create(const fj_executor_ops *ops, fj__task_shape_fn shape, co
     if (opts->loop != NULL)
         t->loop = opts->loop;
     (void)fj__loop_ref(t->loop);
+    fj__loop_set_label(t->loop, ops->name);
     watch_loop(t->loop, conf);
     atomic_init(&t->refs, 1);
     t->base.ops = ops;

@@ -42,6 +42,14 @@ int64_t fj__clock_real_ns(void)
     return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
+int64_t fj__clock_coarse_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
 fj_deadline fj_now(void)
 {
     int64_t fake = atomic_load_explicit(&fake_ns, memory_order_relaxed);

@@ -17,5 +17,7 @@ bool fj__clock_auto(void);
 void fj__clock_advance(fj_deadline to);
 /** CLOCK_MONOTONIC itself, in nanoseconds, whatever the fake clock says: for measuring.  @thread any, async-signal-safe */
 int64_t fj__clock_real_ns(void);
+/** The same, a few milliseconds behind, for a quarter of the price: for how long something has been so. */
+int64_t fj__clock_coarse_ns(void);
 
 #endif

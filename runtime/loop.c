@@ -79,6 +79,7 @@ fj_code fj__loop_make(struct fj__host *host, fj_loop **ret, fj_error **err)
     const char *debug = getenv("FJORD_DEBUG");
     if (debug != NULL && strcmp(debug, "1") == 0)
         fj_loop_set_debug(loop, true);
+    fj__loop_list(loop);
     *ret = loop;
     return FJ_OK;
 }
@@ -112,6 +113,7 @@ fj_loop *fj_loop_free(fj_loop *loop)
                          NULL);
         return NULL;
     }
+    fj__loop_unlist(loop);
     atomic_store(&loop->closing, true);
     drop_kept(loop);
     fj__signals_drop(loop);
@@ -194,9 +196,14 @@ void fj__loop_set_ending(fj_loop *loop, bool (*ending)(fj_loop *loop))
     loop->ending = ending;
 }
 
+void fj__loop_set_label(fj_loop *loop, const char *label)
+{
+    atomic_store(&loop->label, label);
+}
+
 void fj__loop_set_private(fj_loop *loop, bool is)
 {
-    loop->is_private = is;
+    atomic_store(&loop->is_private, is);
 }
 
 void fj__loop_set_chooser(fj_loop *loop, unsigned (*choose)(void *user, unsigned n), void *user)

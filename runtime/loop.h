@@ -43,6 +43,8 @@ void fj__loop_trouble(fj_loop *loop, const char *what, const fj_error *error);
 bool fj__loop_hosted(const fj_loop *loop);
 /** The loop whose domain a call from this thread and task uses: the running one, unless it is private. */
 fj_loop *fj__loop_domain(void);
+/** What it is for, such as the executor whose loop it is, for those who look from outside.  @param label lends, for ever */
+void fj__loop_set_label(fj_loop *loop, const char *label);
 /** A loop that has no connections of its own: for explicit methods under executors without a loop. */
 void fj__loop_set_private(fj_loop *loop, bool is);
 /** Something of the loop's user that lives as long as the loop: found by @p key, freed before the loop, in the order kept, and

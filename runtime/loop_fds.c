@@ -119,6 +119,15 @@ bool fj_loop_remove_writer(fj_loop *loop, int fd)
     return !fj__loop_refuses(loop, "fj_loop_remove_writer") && removed(loop, fd, EV_WRITE);
 }
 
+void fj__fds_each(fj_loop *loop, fj__watched_fn fn, void *user)
+{
+    for (size_t i = 0; i < loop->fds_capacity; i++) {
+        const struct fj__fd_pair *p = &loop->fds[i];
+        if (p->reader != NULL || p->writer != NULL)
+            fn(user, (int)i, p->reader != NULL, p->writer != NULL, "call-back");
+    }
+}
+
 void fj__fds_drop(fj_loop *loop)
 {
     for (size_t i = 0; i < loop->fds_capacity; i++) {

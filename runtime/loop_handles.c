@@ -47,6 +47,14 @@ static void run_timer(fj__timer *timer, fj_deadline now)
     fj__loop_leave(loop);
 }
 
+const char *fj__handle_of_timer(const fj__timer *timer)
+{
+    if (timer->fn != run_timer)
+        return NULL;
+    const char *name = fj__container(timer, const fj_handle, timer)->name;
+    return name != NULL ? name : "a call-back";
+}
+
 static void arrive(fj__letter *letter)
 {
     fj_handle *handle = fj__container(letter, fj_handle, letter);

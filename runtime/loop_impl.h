@@ -69,10 +69,19 @@ struct fj_loop {
     unsigned generation;
     atomic_uint refs; /* the owner's, and of those who post */
     int host_fd;
-    bool running, is_private;
-    bool befriended; /* another thread has woken it from a sleep without end */
-    bool until;      /* it runs until a future is complete */
-    bool stuck_told; /* that only other threads can wake it */
+    bool running;
+    atomic_bool is_private;
+    /* For those who look from outside. */
+    struct fj_loop *listed_next, *listed_before;
+    unsigned number;
+    _Atomic(const char *) label; /* lends, for ever; NULL: none */
+    uint64_t turns;              /* the loop's thread's */
+    atomic_int tid;              /* the thread that runs it now; 0: nobody does */
+    _Atomic int64_t awake_at;    /* when it last began to do something, by fj__clock_coarse_ns() */
+    atomic_uint asked;           /* questions that it has not read */
+    bool befriended;             /* another thread has woken it from a sleep without end */
+    bool until;                  /* it runs until a future is complete */
+    bool stuck_told;             /* that only other threads can wake it */
     atomic_bool closing;
     bool asking; /* the list of sources is being walked */
     bool called; /* a descriptor's call-back ran, or a source is ready */
@@ -126,6 +135,16 @@ bool fj__loop_spent(fj_loop *loop);
 void fj__handles_drop(fj_loop *loop);
 void fj__fds_drop(fj_loop *loop);
 void fj__sources_drop(fj_loop *loop);
+
+/* ---- what is seen from outside: loop_look.c, loop_inspect.c ---- */
+typedef void (*fj__watched_fn)(void *user, int fd, bool read, bool write, const char *what);
+void fj__fds_each(fj_loop *loop, fj__watched_fn fn, void *user);
+void fj__sources_each(fj_loop *loop, fj__watched_fn fn, void *user);
+/** The name of the call-back whose timer it is (lends), or NULL: it is none's. */
+const char *fj__handle_of_timer(const fj__timer *timer);
+/** Show it to those who ask, and no more. */
+void fj__loop_list(fj_loop *loop);
+void fj__loop_unlist(fj_loop *loop);
 void fj__signals_drop(fj_loop *loop);
 void fj__children_drop(fj_loop *loop);
 

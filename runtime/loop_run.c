@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The turn of a loop, and the three who make it turn: its own run, a caller of fj_loop_turn(), a host's loop. */
 #include "base/native.h"
+#include "runtime/capture.h"
 #include "runtime/loop_impl.h"
 
 #include "base/alloc.h"
@@ -116,6 +117,8 @@ static bool look(fj_loop *loop, enum sleeping when, fj_deadline by, bool did)
         fj__io_look(loop);
     loop->began = 0;
     loop->jobs = 0;
+    loop->turns++;
+    atomic_store_explicit(&loop->awake_at, fj__clock_coarse_ns(), memory_order_relaxed);
     loop->called = woken;
     fj__io_invoke(loop);
     return fj__sources_pump(loop) || loop->called || did;
@@ -160,6 +163,8 @@ static fj_code enter(fj_loop *loop, fj_loop **outer, fj_error **err)
     if (fj_loop_running() != NULL)
         return fj_fail(err, FJ_STATE, "another loop runs on this thread");
     loop->running = true;
+    atomic_store_explicit(&loop->awake_at, fj__clock_coarse_ns(), memory_order_relaxed);
+    atomic_store_explicit(&loop->tid, fj__thread_id(), memory_order_release);
     atomic_store(&loop->owner, fj__loop_thread());
     *outer = fj__loop_set_running(loop);
     if (loop->watchdog != NULL)
@@ -173,6 +178,7 @@ static fj_code leave(fj_loop *loop, fj_loop *outer, fj_error **err)
         fj__sources_flush(loop);
     (void)fj__loop_set_running(outer);
     loop->running = false;
+    atomic_store_explicit(&loop->tid, 0, memory_order_release);
     if (!fj__loop_ours(loop))
         return fj_fail(err, FJ_FORKED, "the process was forked while the loop ran, and this is the child");
     if (loop->watchdog != NULL)

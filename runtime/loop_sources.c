@@ -221,6 +221,17 @@ void fj_loop_detach(fj_loop *loop, fj_source *source)
         sweep(loop);
 }
 
+void fj__sources_each(fj_loop *loop, fj__watched_fn fn, void *user)
+{
+    for (const struct fj__attached *a = loop->sources; a != NULL; a = a->next) {
+        for (unsigned i = 0; a->source != NULL && i < FJ_WATCH_MAX; i++) {
+            if (a->slots[i].fd >= 0)
+                fn(user, a->slots[i].fd, (a->slots[i].io.events & EV_READ) != 0,
+                   (a->slots[i].io.events & EV_WRITE) != 0, "source");
+        }
+    }
+}
+
 void fj__sources_drop(fj_loop *loop)
 {
     for (struct fj__attached *a = loop->sources; a != NULL; a = a->next) {

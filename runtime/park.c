@@ -8,6 +8,7 @@
 #include "runtime/task_impl.h"
 
 #include "base/alloc.h"
+#include "runtime/clock.h"
 #include "runtime/green.h"
 #include "runtime/report.h"
 #include "runtime/trace.h"
@@ -235,6 +236,7 @@ static void report_atomic(const fj_task *task, const char *what)
 static void suspend(fj_task *task, const char *what)
 {
     task->waits_for = what;
+    task->parked = fj__clock_coarse_ns();
     task->state = FJ__TASK_PARKED;
     fj__fibre_suspend();
     while (task->asked != NULL) {

@@ -59,6 +59,18 @@ static char *name_wait(const fj_task *task)
     return fj__format("task \"%s\" waits for %s", task->name, task->waits_for);
 }
 
+char *fj__report_wanted(const fj_task *task)
+{
+    const fj__wanted *wanted = task->waiter != NULL ? task->waiter->wanted : NULL;
+    char what[NAME];
+
+    if (task->state != FJ__TASK_PARKED || task->job.queued || task->waits_for == NULL)
+        return NULL;
+    if (wanted != NULL && wanted->owner != NULL && !wanted->lock)
+        return fj__format("task \"%s\"", ((const fj_task *)wanted->object)->name);
+    return fj__strdup(wanted != NULL ? name_wanted(wanted, what) : task->waits_for);
+}
+
 char *fj__report_task(const fj_task *task)
 {
     if (task == fj_task_current())

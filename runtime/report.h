@@ -13,6 +13,8 @@ char *fj__report_wait(const fj_task *task, pid_t thread, const fj__wanted *wante
                       pid_t owner_thread);
 /** "task "a" waits for mutex "m"", or what else it does.  Gives; NULL without memory.  @thread its loop's */
 char *fj__report_task(const fj_task *task);
+/** What it waits for, "mutex "m""; NULL when it does not, or without memory.  Gives.  @thread its loop's */
+char *fj__report_wanted(const fj_task *task);
 /** @p text (taken; NULL: empty), @p between, @p more.  Gives; NULL without memory, or with NULL for @p more */
 char *fj__report_join(char *text, const char *between, const char *more);
 /** Log @p text (lends) with where @p task (lends) waits: now if this is its loop's thread, else from there, soon. */

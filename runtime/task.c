@@ -3,6 +3,7 @@
 #include "runtime/task_impl.h"
 
 #include "base/alloc.h"
+#include "runtime/clock.h"
 #include "runtime/owners.h"
 
 #include <string.h>
@@ -113,6 +114,11 @@ static void on_time(fj__timer *timer, fj_deadline now)
     fj__loop_push(task->loop, &task->job);
 }
 
+const fj_task *fj__task_of_timer(const fj__timer *timer)
+{
+    return timer->fn == on_time ? fj__container(timer, const fj_task, timer) : NULL;
+}
+
 /* It came to its loop from another thread. */
 static void admit(fj_task *task)
 {
@@ -162,6 +168,7 @@ static fj_task *make(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_loo
     task->freed = opts->freed;
     task->stack = opts->stack != 0 ? opts->stack : FJ__STACK_DEFAULT;
     task->green = opts->green;
+    task->made = fj__clock_coarse_ns();
     return task;
 }
 

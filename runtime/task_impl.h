@@ -17,8 +17,10 @@
 typedef struct {
     atomic_uint refs;
     pthread_mutex_t lock;
-    fj_loop *loop;     /* NULL once it is gone; under the lock */
-    fj_task *first;    /* those that have not ended */
+    fj_loop *loop;  /* NULL once it is gone; under the lock */
+    fj_task *first; /* those that have not ended, the youngest first */
+    fj_task *last;
+    size_t n;
     size_t calls_left; /* of fj_task_link(), on their way */
     bool closing;
 } fj__tasks;
@@ -60,6 +62,8 @@ struct fj_task {
     atomic_uint cancels;  /* how often it was asked to end, and FJ__TASK_PENDING, FJ__TASK_KILLED */
     atomic_uint gate;     /* twice the number of threads that hold its loop, and 1 once it has ended */
     unsigned turns;       /* how often it was gone on with */
+    unsigned id;          /* 0: nobody has asked for it */
+    int64_t made, parked; /* when, by fj__clock_coarse_ns() */
     unsigned shields, atomics;
     unsigned held;           /* how many mutexes */
     fj__waiter *waiter;      /* of the wait it is parked in, if that is known */
@@ -80,12 +84,16 @@ enum { FJ__TASK_PENDING = 1, FJ__TASK_KILLED = 2, FJ__TASK_CANCEL = 4 };
 /* ---- task.c ---- */
 /** The task whose future it is, or NULL.  Lends. */
 fj_task *fj__task_of(fj_future *f);
+/** The task whose timer it is, or NULL.  Lends. */
+const fj_task *fj__task_of_timer(const fj__timer *timer);
 
 /* ---- coro.c ---- */
 /** Where it is to run; NULL: on the loop it is started on. */
 fj_loop *fj__coro_loop(const fj_coro *coro);
 
 /* ---- tasks.c ---- */
+/** Those of @p loop, if there ever were any; else NULL.  Lends.  @thread the loop's */
+const fj__tasks *fj__tasks_there(fj_loop *loop);
 /** Those of @p loop.  Lends.  NULL when memory ran out.  @thread the loop's */
 fj__tasks *fj__tasks_of(fj_loop *loop);
 fj__tasks *fj__tasks_ref(fj__tasks *tasks);

@@ -69,6 +69,11 @@ static void forget(void *value)
     fj__tasks_unref(ts);
 }
 
+const fj__tasks *fj__tasks_there(fj_loop *loop)
+{
+    return fj__loop_kept(loop, &key);
+}
+
 fj__tasks *fj__tasks_of(fj_loop *loop)
 {
     fj__tasks *ts = fj__loop_kept(loop, &key);
@@ -94,9 +99,9 @@ void fj__tasks_add(fj__tasks *ts, fj_task *task)
     task->home = ts;
     task->prev = NULL;
     task->next = ts->first;
-    if (ts->first != NULL)
-        ts->first->prev = task;
+    *(ts->first != NULL ? &ts->first->prev : &ts->last) = task;
     ts->first = task;
+    ts->n++;
 }
 
 void fj__tasks_remove(fj__tasks *ts, fj_task *task)
@@ -107,7 +112,10 @@ void fj__tasks_remove(fj__tasks *ts, fj_task *task)
         ts->first = task->next;
     if (task->next != NULL)
         task->next->prev = task->prev;
+    else
+        ts->last = task->prev;
     task->next = task->prev = NULL;
+    ts->n--;
 }
 
 void fj_loop_tasks(fj_loop *loop, void (*fn)(fj_task *task, void *user), void *user)

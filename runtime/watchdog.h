@@ -3,12 +3,7 @@
 #define FJORD_RUNTIME_WATCHDOG_H
 /*
  * The watchdog of a debugged loop: a thread that says where a call-back is while it blocks the loop, as asyncio, which tells
- * only afterwards, cannot.  It sends the loop's thread SIGURG, whose handler takes a backtrace and nothing else; names are
- * looked up and logged by the watchdog.  The handler is there as long as some watchdog is; SIGURGs of others go on to the
- * handler that was there before.
- *
- * A system call that the signal interrupts is restarted, but for those that never are (poll, nanosleep: signal(7)): they answer
- * EINTR, once for each call-back that is too slow.
+ * only afterwards, cannot: see runtime/capture.h, also for what that does to system calls, once for each call-back that is too slow.
  */
 #include <fjord/error.h>
 #include <stdatomic.h>
