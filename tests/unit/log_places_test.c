@@ -521,6 +521,68 @@ START_TEST(a_syslog_that_does_not_read_holds_nobody_up_and_what_is_lost_is_count
 }
 END_TEST
 
+static int listen_as_stream(const char *name)
+{
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    memcpy(to.sun_path, name, strlen(name) + 1);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&to, sizeof to), 0);
+    ck_assert_int_eq(listen(fd, 4), 0);
+    return fd;
+}
+
+/* Read until @p wanted lines of log_many() were written or counted as lost; each ends in a NUL. */
+static void read_stream(int fd, int wanted)
+{
+    static char text[4 << 20];
+    size_t n = 0;
+    int heard = 0;
+
+    for (size_t at = 0; heard < wanted;) {
+        ssize_t some = read(fd, text + n, sizeof text - n);
+        ck_assert_int_gt((int)some, 0);
+        n += (size_t)some;
+        for (char *end; (end = memchr(text + at, '\0', n - at)) != NULL; at = (size_t)(end - text) + 1) {
+            ck_assert_msg(text[at] == '<' && strchr(text + at, '\n') == NULL, "%s", text + at);
+            heard += heard_or_dropped(text + at);
+        }
+    }
+    ck_assert_int_eq(heard, wanted);
+}
+
+START_TEST(a_syslog_that_listens_for_a_stream_gets_each_line_with_a_nul)
+{
+    int server = listen_as_stream(path);
+
+    open_syslog();
+    log_many(100);
+    int peer = accept(server, NULL, NULL);
+    read_stream(peer, 100);
+    (void)close(peer); /* it starts again, and lines go on in another connection */
+    fj_log(FJ_LOG_ERROR, "a", "line again");
+    peer = accept(server, NULL, NULL);
+    read_stream(peer, 1);
+    (void)close(peer);
+    (void)close(server);
+}
+END_TEST
+
+START_TEST(a_stream_that_is_not_read_holds_nobody_up_and_what_is_lost_is_counted)
+{
+    int server = listen_as_stream(path);
+
+    open_syslog();
+    log_many(MANY);
+    int peer = accept(server, NULL, NULL);
+    fj_log(FJ_LOG_ERROR, "a", "line the last");
+    read_stream(peer, MANY + 1);
+    (void)close(peer);
+    (void)close(server);
+}
+END_TEST
+
 START_TEST(a_facility_that_is_none_is_refused)
 {
     fj_log_opts o = FJ_LOG_OPTS(.facility = "local8");
@@ -753,6 +815,8 @@ int main(void)
     tcase_add_test(tests, syslog_gets_priority_time_name_and_process);
     tcase_add_test(tests, lines_wait_for_a_syslog_that_is_not_there_yet_or_comes_back);
     tcase_add_test(tests, a_syslog_that_does_not_read_holds_nobody_up_and_what_is_lost_is_counted);
+    tcase_add_test(tests, a_syslog_that_listens_for_a_stream_gets_each_line_with_a_nul);
+    tcase_add_test(tests, a_stream_that_is_not_read_holds_nobody_up_and_what_is_lost_is_counted);
     tcase_add_test(tests, a_facility_that_is_none_is_refused);
     tcase_add_test(tests, journald_gets_fields);
     tcase_add_test(tests, a_line_of_any_length_reaches_a_socket);
