@@ -186,6 +186,7 @@ static void destroy(fj_request *req)
     json_decref(req->version);
     json_decref(req->args);
     json_decref(req->context);
+    fj__heritage_drop(req->heritage);
     fj__free(req);
 }
 

@@ -8,6 +8,8 @@
  * answers), and its method has returned.  When both are over it is finished: the incoming is freed and the
  * executor told.  The memory goes with the last reference, which may be much later.
  */
+#include "runtime/local.h"
+
 #include <fjord/dispatcher.h>
 #include <stdatomic.h>
 
@@ -28,6 +30,7 @@ struct fj_request {
     const fj_endpoint *endpoint;
     const fj_method *method;
     void *data;
+    fj__heritage *heritage; /* what those its method makes inherit; NULL until it makes one */
     const fj_serializer *serializer; /* never NULL */
     fj_request_done_fn done;
     void *user;

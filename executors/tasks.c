@@ -11,6 +11,7 @@
 #include "base/native.h"
 #include "executors/intake.h"
 #include "executors/watched.h"
+#include "runtime/local.h"
 #include "runtime/loop.h"
 #include "runtime/report.h"
 #include "runtime/task.h"
@@ -76,6 +77,7 @@ static fj_code run(void *user, json_t **ret, fj_error **err)
     struct run *r = user;
 
     (void)ret, (void)err;
+    fj__heritage_shed();
     if (atomic_load(&r->owner->slots.aborted))
         return FJ_OK;
     r->begun = true;
@@ -132,6 +134,7 @@ static fj_code take_in(void *user, json_t **ret, fj_error **err)
     struct tasks *t = user;
 
     (void)ret, (void)err;
+    fj__heritage_shed(); /* a method may have started the server */
     atomic_store(&t->polls, fj_task_ref(fj_task_current()));
     fj__intake_run(&t->intake);
     return FJ_OK;

@@ -23,6 +23,47 @@ __attribute__((noinline)) void **fj__local(fj__local_id id)
     return task != NULL ? &task->own[id] : &thread_own[id];
 }
 
+/* ---- what is inherited --------------------------------------------------------------------------- */
+
+static _Atomic(fj__heritage *(*)(void *)) maker;
+
+void fj__heritage_maker(fj__heritage *(*make)(void *request))
+{
+    atomic_store(&maker, make);
+}
+
+fj__heritage *fj__heritage_here(void)
+{
+    return *fj__local(FJ__LOCAL_HERITAGE);
+}
+
+fj__heritage *fj__heritage_take(void)
+{
+    void *request = *fj__local(FJ__LOCAL_REQUEST);
+    fj__heritage *(*make)(void *) = atomic_load(&maker);
+
+    if (request != NULL && make != NULL)
+        return make(request);
+    fj__heritage *h = fj__heritage_here();
+    if (h != NULL)
+        atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
+    return h;
+}
+
+void fj__heritage_drop(fj__heritage *h)
+{
+    if (h != NULL && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1)
+        h->freed(h);
+}
+
+void fj__heritage_shed(void)
+{
+    void **here = fj__local(FJ__LOCAL_HERITAGE);
+
+    fj__heritage_drop(*here);
+    *here = NULL;
+}
+
 /* ---- values of users --------------------------------------------------------------------------- */
 
 static void thread_ends(void *arg)

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/native.h"
 #include "runtime/future.h"
+#include "runtime/local.h"
 #include "runtime/sync.h"
 #include "runtime/thread.h"
 
@@ -28,6 +29,7 @@ struct job {
     fj_task_fn fn;
     void *user;
     void (*freed)(void *user);
+    fj__heritage *heritage;
 };
 
 static struct {
@@ -123,7 +125,10 @@ static void run(struct job *job)
         fj_future_unref(future);
         return;
     }
+    void **heritage = fj__local(FJ__LOCAL_HERITAGE); /* of this thread, which is no task */
+    *heritage = job->heritage;
     fj_code code = job->fn(job->user, &result, &error);
+    *heritage = NULL;
     let_go(job);
     if (code == FJ_OK) {
         fj_error_free(error);
@@ -169,7 +174,10 @@ static void on_wait(fj_future *future, void *user, fj_deadline by)
 
 static void on_freed(void *user)
 {
-    fj__free(user);
+    struct job *job = user;
+
+    fj__heritage_drop(job->heritage);
+    fj__free(job);
 }
 
 static const fj_future_ops job_ops = { .wait = on_wait, .cancelled = on_cancel, .freed = on_freed };
@@ -345,6 +353,7 @@ fj_code fj_run_in_executor(fj_task_fn fn, void *user, void (*freed)(void *user),
     *job = (struct job){
         .future = job->future, .fn = fn, .user = user, .freed = freed, .generation = fj__fork_generation()
     };
+    job->heritage = fj__heritage_take();
     fj_future *future = fj_future_ref(job->future); /* the caller's; the job's own goes to the queue */
     fj_code code = submit(job, err);
     if (code == FJ_OK) {

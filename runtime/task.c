@@ -23,6 +23,7 @@ static void free_task(fj_future *f)
         fj_error_code(f->error) != FJ_CANCELLED)
         fj__tasks_trouble(task->told, "an error of task", task->name, "retrieved", task->made_at, f->error);
     fj__tasks_unref(task->told);
+    fj__heritage_drop(task->own[FJ__LOCAL_HERITAGE]);
     fj__future_fini(f);
     fj__free(task);
 }
@@ -169,6 +170,7 @@ static fj_task *make(fj_task_fn fn, void *user, const fj_task_opts *opts, fj_loo
     task->stack = opts->stack != 0 ? opts->stack : FJ__STACK_DEFAULT;
     task->green = opts->green;
     task->made = fj__clock_coarse_ns();
+    task->own[FJ__LOCAL_HERITAGE] = fj__heritage_take();
     return task;
 }
 

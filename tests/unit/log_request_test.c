@@ -19,6 +19,7 @@ static fj_transport *transport;
 static fj_server *server;
 static fj_client *client;
 static atomic_int ended;
+static bool on_threads;
 
 /* Says who it is before and after others have run, and fails, which is logged by the library. */
 static fj_code speak(fj_request *req, json_t *args, json_t **ret, fj_error **err)
@@ -36,7 +37,52 @@ static fj_code speak(fj_request *req, json_t *args, json_t **ret, fj_error **err
     return fj_fail(err, FJ_BAD_VALUE, "wrong %d.", n);
 }
 
-static const fj_method methods[] = { FJ_METHOD("speak", FJ_CORO, speak) };
+/* ---- who is made by a method ---------------------------------------------------------------------- */
+
+static fj_code say_word(void *user, json_t **ret, fj_error **err)
+{
+    (void)ret, (void)err;
+    fj_log(FJ_LOG_WARNING, "test", "%s", (const char *)user);
+    return FJ_OK;
+}
+
+/* A task that outlives the method, and makes another and a job of the pool. */
+static fj_code have_it_said(void *user, json_t **ret, fj_error **err)
+{
+    fj_future *job = NULL;
+    fj_task *task = NULL;
+
+    (void)user, (void)ret;
+    fj_code code = fj_sleep(fj_in_ms(1));
+    fj_log(FJ_LOG_WARNING, "test", "by a task");
+    if (code == FJ_OK)
+        code = fj_task_spawn(say_word, (void *)(uintptr_t) "by its task", NULL, &task, err);
+    if (code == FJ_OK)
+        code = fj_run_in_executor(say_word, (void *)(uintptr_t) "by a job", NULL, &job, err);
+    if (code == FJ_OK)
+        code = fj_await(job, fj_never(), NULL, err);
+    if (code == FJ_OK)
+        code = fj_await(fj_task_future(task), fj_never(), NULL, err);
+    fj_future_unref(job);
+    fj_task_unref(task);
+    fj_run_stop();
+    return code;
+}
+
+static fj_code delegate(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    fj_task *task = NULL;
+
+    (void)req, (void)args, (void)ret;
+    fj_code code = fj_task_spawn(have_it_said, NULL, NULL, &task, err);
+    if (code == FJ_OK && on_threads)
+        code = fj_await(fj_task_future(task), fj_never(), NULL, err); /* its loop ends with the method */
+    fj_task_unref(task);
+    return code;
+}
+
+static const fj_method methods[] = { FJ_METHOD("speak", FJ_CORO, speak),
+                                     FJ_METHOD("delegate", FJ_CORO, delegate) };
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 
 static void open_all(const char *executor, const char *json)
@@ -71,7 +117,7 @@ static void close_all(void)
     (void)unlink(path);
 }
 
-static void cast(int n)
+static void cast(const char *method, int n)
 {
     char id[32];
     fj_call_opts opts = FJ_CALL_OPTS_INIT;
@@ -79,7 +125,7 @@ static void cast(int n)
     (void)snprintf(id, sizeof id, "req-%d", n);
     json_t *context = json_pack("{s:s}", n % 2 ? "request_id" : "global_request_id", id);
     opts.context = context;
-    ck_assert_int_eq(fj_client_cast(client, "speak", json_pack("{s:i}", "n", n), &opts, NULL), FJ_OK);
+    ck_assert_int_eq(fj_client_cast(client, method, json_pack("{s:i}", "n", n), &opts, NULL), FJ_OK);
     json_decref(context);
 }
 
@@ -110,11 +156,40 @@ START_TEST(each_line_of_a_method_has_its_request_whichever_others_run_meanwhile)
 {
     open_all(executors[_i], "false");
     for (int n = 0; n < REQUESTS; n++)
-        cast(n);
+        cast("speak", n);
     ck_assert_int_eq(fj_run(NULL), FJ_OK);
     fj_log(FJ_LOG_WARNING, "test", "outside");
     ck_assert(fj_log_flush(PATIENCE));
     ck_assert_int_eq(check_lines(), 3 * REQUESTS);
+    close_all();
+}
+END_TEST
+
+START_TEST(tasks_and_jobs_that_a_method_makes_have_its_request_also_when_it_has_returned)
+{
+    static const char *const texts[] = { "by a task", "by its task", "by a job", "outside" };
+    char line[1024];
+    int found = 0;
+
+    on_threads = _i < 2;
+    open_all(executors[_i], "false");
+    cast("delegate", 1);
+    ck_assert_int_eq(fj_run(NULL), FJ_OK);
+    fj_log(FJ_LOG_WARNING, "test", "outside");
+    ck_assert(fj_log_flush(PATIENCE));
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f) != NULL) {
+        for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+            if (strstr(line, texts[i]) == NULL)
+                continue;
+            ck_assert_msg((strstr(line, ": [req-1 ") != NULL && strstr(line, " delegate] ") != NULL) == (i < 3),
+                          "%s", line);
+            found++;
+        }
+    }
+    (void)fclose(f);
+    ck_assert_int_eq(found, 4);
     close_all();
 }
 END_TEST
@@ -164,6 +239,8 @@ int main(void)
 
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, each_line_of_a_method_has_its_request_whichever_others_run_meanwhile, 0,
+                        sizeof executors / sizeof executors[0]);
+    tcase_add_loop_test(c, tasks_and_jobs_that_a_method_makes_have_its_request_also_when_it_has_returned, 0,
                         sizeof executors / sizeof executors[0]);
     tcase_add_test(c, hup_opens_the_file_anew_while_run_is_there_and_is_given_back);
     tcase_add_test(c, a_facility_that_is_none_is_a_broken_configuration);
