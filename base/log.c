@@ -230,6 +230,32 @@ bool fj__log_on(fj_log_level level, const char *component)
     return on;
 }
 
+static json_t *level_json(int level)
+{
+    return json_string(level == SILENT ? "off" : fj_log_level_name((fj_log_level)level));
+}
+
+json_t *fj__log_levels(void)
+{
+    json_t *components = json_object();
+
+    enter();
+    struct levels now = levels;
+    leave();
+    for (size_t i = 0; i < now.n; i++)
+        (void)json_object_set_new(components, now.switches[i].name, level_json(now.switches[i].level));
+    return json_pack("{s:o, s:o}", "level", level_json(now.all != UNSET ? now.all : now.base), "components",
+                     components);
+}
+
+bool fj__log_has_all(void)
+{
+    enter();
+    bool has = levels.all != UNSET;
+    leave();
+    return has;
+}
+
 /* ---- lines ---- */
 
 static void vlog(fj__log_line *line, const char *format, va_list args)

@@ -20,6 +20,11 @@ typedef struct {
 } fj__log_context;
 /** Who knows: asked on the thread that logs.  NULL: nobody. */
 void fj__log_context_set(void (*fn)(fj__log_context *ret));
+/** The levels in force: {"level": of what has none of its own, "components": {name: level}}, "off" for silence.  Gives; NULL: no
+ *  memory.  @thread any */
+json_t *fj__log_levels(void);
+/** Whether "all" was switched, and so stands above fj_log_set_level(). */
+bool fj__log_has_all(void);
 /** Whether lines go to a file.  @thread any */
 bool fj__log_has_file(void);
 

@@ -3,6 +3,7 @@
  * The parent of a service: one thread that sleeps in one poll, on a signalfd and the workers' sockets.  The signals are blocked
  * from before the first fork, so that a worker, too, has none before it can count it.
  */
+#include "backdoor_impl.h"
 #include "service_impl.h"
 
 #include "base/alloc.h"
@@ -422,8 +423,11 @@ fj_code fj__supervise(fj_service *s, fj_error **err)
     s->error = NULL;
     fj__notify_open(&s->notify);
     fj_code code = take_signals(s, &chld, err);
-    if (code == FJ_OK)
+    if (code == FJ_OK) {
+        fj__backdoor_configured(s->conf, s->kinds[0].name, "parent");
         run(s, fds);
+        fj_backdoor_stop();
+    }
     give_signals_back(s, &chld);
     fj__free(s->slots);
     s->slots = NULL;

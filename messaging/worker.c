@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A worker, from the fork to its end: the factory builds, the worker starts, serves, and takes down. */
+#include "backdoor_impl.h"
 #include "service_impl.h"
 
 #include "base/alloc.h"
@@ -215,6 +216,7 @@ int fj__worker_process(fj_service *s, const fj__slot *slot)
     };
     fj_error *error = NULL;
     bool came_up = false;
+    char number[16];
 
     (void)pthread_mutex_init(&w.lock, NULL);
     fj__notify_forget();
@@ -223,8 +225,11 @@ int fj__worker_process(fj_service *s, const fj__slot *slot)
     (void)pthread_sigmask(SIG_SETMASK, &s->mask_before, NULL);
     if (code == FJ_OK)
         code = fj__control_start(&w, &error);
-    if (code == FJ_OK)
+    if (code == FJ_OK) {
+        (void)snprintf(number, sizeof number, "%u", slot->number);
+        fj__backdoor_configured(s->conf, slot->kind->name, number);
         code = slot->kind->factory(&w, slot->kind->user, &error);
+    }
     if (code == FJ_OK)
         code = serve(&w, &came_up, &error);
     if (code != FJ_OK) {
@@ -233,6 +238,7 @@ int fj__worker_process(fj_service *s, const fj__slot *slot)
         fj__free(text);
     }
     take_down(&w, came_up && code != FJ_OK);
+    fj_backdoor_stop(); /* last: a drain that hangs can be looked into */
     fj_error_free(error);
     return code == FJ_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -270,6 +276,8 @@ fj_code fj__worker_inside(fj_service *s, fj_error **err)
         code = fj_run_signals(err);
     if (code == FJ_OK)
         code = fj__control_start(&w, err);
+    if (code == FJ_OK)
+        fj__backdoor_configured(s->conf, s->kinds[0].name, "");
     for (size_t i = 0; i < s->n_kinds && code == FJ_OK; i++) {
         w.kind = &s->kinds[i];
         code = w.kind->factory(&w, w.kind->user, err);
@@ -278,6 +286,7 @@ fj_code fj__worker_inside(fj_service *s, fj_error **err)
         code = serve(&w, &came_up, err);
     fj__notify_tell(&w.notify, "STOPPING=1");
     take_down(&w, came_up && code != FJ_OK);
+    fj_backdoor_stop();
     if (w.control >= 0)
         (void)fj__native.close(w.control);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -11,6 +11,7 @@
 #include "runtime/report.h"
 #include "runtime/sanitize.h"
 #include "runtime/task_impl.h"
+#include "runtime/thread.h"
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -45,7 +46,7 @@ static unsigned count_threads(void)
 static unsigned count_others(void)
 {
     unsigned all = count_threads();
-    unsigned ours = 1 + fj__pool_threads(NULL) + fj__watchdog_count();
+    unsigned ours = 1 + fj__pool_threads(NULL) + fj__watchdog_count() + fj__thread_count_quiet();
 
 #ifdef FJ__TSAN
     ours++; /* its own */

@@ -36,8 +36,29 @@ struct fj__symbols {
     struct module *modules;
 };
 
+/* A fork waits for it: the dynamic linker's own locks are not given back in a child. */
+static pthread_mutex_t naming = PTHREAD_MUTEX_INITIALIZER;
+
+static void before_fork(void)
+{
+    (void)fj__native.pthread_mutex_lock(&naming);
+}
+
+static void after_fork(void)
+{
+    (void)fj__native.pthread_mutex_unlock(&naming);
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
 fj__symbols *fj__symbols_new(void)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, watch_forks);
     return fj__zalloc(sizeof(fj__symbols));
 }
 
@@ -165,7 +186,7 @@ static const struct function *find(const struct module *m, uintptr_t at)
     return NULL;
 }
 
-void fj__symbols_text(fj__symbols *s, void *address, bool returns, bool where, char *text, size_t size)
+static void name(fj__symbols *s, void *address, bool returns, bool where, char *text, size_t size)
 {
     Dl_info info = { 0 };
     struct link_map *map_ = NULL;
@@ -179,15 +200,22 @@ void fj__symbols_text(fj__symbols *s, void *address, bool returns, bool where, c
     const struct function *f = m != NULL ? find(m, at - map_->l_addr) : NULL;
     const char *slash = info.dli_fname != NULL ? strrchr(info.dli_fname, '/') : NULL;
     const char *module = slash != NULL ? slash + 1 : info.dli_fname != NULL ? info.dli_fname : "?";
-    const char *name = f != NULL ? f->name : info.dli_sname;
+    const char *known = f != NULL ? f->name : info.dli_sname;
     uintptr_t begin = f != NULL ? f->at + map_->l_addr : (uintptr_t)info.dli_saddr;
     uintptr_t offset = (uintptr_t)address - map_->l_addr;
 
-    if (name == NULL)
+    if (known == NULL)
         (void)snprintf(text, size, where ? "[%s+0x%zx]" : "%s+0x%zx", module, (size_t)offset);
     else if (where)
-        (void)snprintf(text, size, "%s+0x%zx [%s+0x%zx]", name, (size_t)((uintptr_t)address - begin), module,
+        (void)snprintf(text, size, "%s+0x%zx [%s+0x%zx]", known, (size_t)((uintptr_t)address - begin), module,
                        (size_t)offset);
     else
-        (void)snprintf(text, size, "%s", name);
+        (void)snprintf(text, size, "%s", known);
+}
+
+void fj__symbols_text(fj__symbols *s, void *address, bool returns, bool where, char *text, size_t size)
+{
+    (void)fj__native.pthread_mutex_lock(&naming);
+    name(s, address, returns, where, text, size);
+    (void)fj__native.pthread_mutex_unlock(&naming);
 }

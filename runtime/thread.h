@@ -4,8 +4,12 @@
 /* Threads of the library's own. */
 #include <pthread.h>
 
-/** Make a thread to which no signal is delivered: those are the program's own.
+/** Make a thread to which no signal is delivered, but for the profiler's: those are the program's own.
  *  @param name lends, at most 15 bytes   @return 0, or what pthread_create() answers */
 int fj__thread_new(pthread_t *ret, const char *name, void *(*fn)(void *user), void *user);
+
+/** There are @p n more (or fewer) threads of which stuck.c is to know that no loop is ever woken by them. */
+void fj__thread_wakes_nobody(int n);
+unsigned fj__thread_count_quiet(void);
 
 #endif

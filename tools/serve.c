@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fjord serve: a server whose methods are a program, a module, or an echo. */
 #include "base/alloc.h"
+#include "messaging/backdoor_impl.h"
 #include "runtime/green.h"
 #include "tools/common.h"
 #include <dlfcn.h>
@@ -101,6 +102,15 @@ static fj_code serve_until_told(const tool_opts *o, fj_server *server, const fj_
     return fj_run(err);
 }
 
+static void open_backdoor(const tool_opts *o)
+{
+    fj_conf *conf = NULL;
+
+    if (tool_conf(o, &conf, NULL) == FJ_OK)
+        fj__backdoor_configured(conf, o->rest[0], "");
+    fj_conf_free(conf);
+}
+
 static fj_code serve(tool_opts *o, const char *server_name, fj_error **err)
 {
     fj_endpoint endpoint = FJ_ENDPOINT(o->ns, o->version, echo_methods);
@@ -119,8 +129,10 @@ static fj_code serve(tool_opts *o, const char *server_name, fj_error **err)
     if (rc == FJ_OK)
         rc = o->module != NULL ? add_module(server, o->module, err)
                                : fj_server_add(server, &endpoint, &data, err);
+    open_backdoor(o);
     if (rc == FJ_OK)
         rc = serve_until_told(o, server, &target, err);
+    fj_backdoor_stop();
     if (rc == FJ_TIMEOUT && o->module != NULL)
         return rc; /* a method is left behind, and its code and what it uses with it, until the process ends */
     tool_exec_end();

@@ -4,6 +4,7 @@
 /* All of Fjord's public API. */
 #include <fjord/access.h>
 #include <fjord/await.h>
+#include <fjord/backdoor.h>
 #include <fjord/base.h>
 #include <fjord/client.h>
 #include <fjord/clock.h>
