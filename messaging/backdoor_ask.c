@@ -66,6 +66,7 @@ static bool is_blocked(const json_t *loop)
 /* "tasks" and "timers": those of all loops, and beside them the loops that do not tell theirs. */
 static fj_code ask_parts(const struct request *r, json_t **ret, fj_error **err)
 {
+    char more_key[32];
     json_t *loops = NULL, *loop, *all, *blocked;
     size_t i;
     json_int_t more = 0;
@@ -82,7 +83,8 @@ static fj_code ask_parts(const struct request *r, json_t **ret, fj_error **err)
             (void)json_array_append(blocked, loop);
     }
     json_decref(loops);
-    *ret = json_pack("{s:o, s:I, s:o}", r->word, all, "more", more, "blocked", blocked);
+    (void)snprintf(more_key, sizeof more_key, "%s_more", r->word);
+    *ret = json_pack("{s:o, s:I, s:o}", r->word, all, more_key, more, "blocked", blocked);
     return FJ_OK;
 }
 
@@ -138,7 +140,11 @@ static fj_code set_levels(const char *text, fj_error **err)
     fj_log_level level;
     char all[32];
 
-    if (!fj_log_level_parse(text, &level))
+    bool is_level = fj_log_level_parse(text, &level);
+    if (!is_level && text[0] != '-' && strchr(text, '=') == NULL) /* a slip of the keyboard is no component */
+        return fj_fail(err, FJ_BAD_VALUE, "\"%.40s\" is neither a level nor COMPONENT=LEVEL nor -COMPONENT",
+                       text);
+    if (!is_level)
         return fj_log_switch(text, err);
     fj_log_set_level(level);
     if (!fj__log_has_all())

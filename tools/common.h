@@ -18,7 +18,8 @@ enum {
     TOOL_CAST = 1 << 4,     /* --fanout --count */
     TOOL_SERVER = 1 << 5,   /* --server */
     TOOL_SERVE = 1 << 6,    /* --executor --exec --module --echo --workers */
-    TOOL_CONFIG = 1 << 7    /* --strict --origin --all --defaults */
+    TOOL_CONFIG = 1 << 7,   /* --strict --origin --all --defaults */
+    TOOL_INSPECT = 1 << 8   /* --watch --for --hz --stack */
 };
 
 #define TOOL_CONFIG_FILES 16
@@ -30,13 +31,15 @@ typedef struct {
     char *url; /* owned: a secret */
     const char *exchange, *ns, *version, *server;
     const char *executor, *exec, *module;
-    json_t *context; /* owned */
-    double timeout;  /* seconds; 0: not given */
-    unsigned long count;
+    json_t *context;      /* owned */
+    double timeout;       /* seconds; 0: not given */
+    double watch, during; /* the same, of --watch and --for */
+    unsigned long count, hz;
     unsigned verbose, workers;
     bool json, quiet, fanout, echo;
     bool as_service; /* --workers was given */
     bool strict, origin, all, defaults;
+    bool stack;
     char **rest; /* the arguments that are no options */
     int rest_count;
 } tool_opts;
@@ -53,6 +56,7 @@ int tool_cast(int argc, char **argv);
 int tool_serve(int argc, char **argv);
 int tool_ping(int argc, char **argv);
 int tool_config(int argc, char **argv);
+int tool_inspect(int argc, char **argv);
 int tool_version(int argc, char **argv);
 
 /** Read the options of argv[0] (the subcommand) on; a URL in argv is overwritten there at once.

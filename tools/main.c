@@ -14,6 +14,7 @@ static const tool_command commands[] = {
     { "ping", tool_ping, "ping TOPIC[.SERVER]" },
     { "config", tool_config,
       "config sample | check [FILE...] [--strict] | show [--origin] [--all | --defaults] [GROUP.KEY...]" },
+    { "inspect", tool_inspect, "inspect [PATH | PID | NAME] [WHAT...] [--watch SECONDS]" },
     { "version", tool_version, "version" },
 };
 

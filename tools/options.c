@@ -31,6 +31,10 @@ enum {
     OPT_ALL,
     OPT_DEFAULTS,
     OPT_CONFIG_DIR,
+    OPT_WATCH,
+    OPT_FOR,
+    OPT_HZ,
+    OPT_STACK,
     OPT_HELP
 };
 
@@ -58,6 +62,10 @@ static const struct {
     { "origin", NULL, OPT_ORIGIN, TOOL_CONFIG, "show: where each value comes from" },
     { "all", NULL, OPT_ALL, TOOL_CONFIG, "show: what is other programs', too" },
     { "defaults", NULL, OPT_DEFAULTS, TOOL_CONFIG, "show: the table of options, whatever the files say" },
+    { "watch", "S", OPT_WATCH, TOOL_INSPECT, "again each S seconds" },
+    { "stack", NULL, OPT_STACK, TOOL_INSPECT, "tasks: where each is" },
+    { "for", "S", OPT_FOR, TOOL_INSPECT, "profile: take one for S seconds, and print it" },
+    { "hz", "N", OPT_HZ, TOOL_INSPECT, "profile: samples a second of processor time (99)" },
     { "config-dir", "D", OPT_CONFIG_DIR, TOOL_COMMON, "read every *.conf of this folder; may be repeated" },
     { "config-file", "F", OPT_CONFIG, TOOL_COMMON, "read this file, or folder of *.conf; may be repeated" },
     { "url", "URL", OPT_URL, TOOL_COMMON, "the broker; better in FJORD_URL or transport_url" },
@@ -127,14 +135,16 @@ static int take_url(tool_opts *o, char *text)
     return -1;
 }
 
-static int take_seconds(tool_opts *o, const char *text)
+static int take_seconds(tool_opts *o, const char *option, const char *text, double *ret)
 {
     char *end = NULL;
 
     errno = 0;
-    o->timeout = strtod(text, &end);
-    if (errno != 0 || end == text || *end != '\0' || !isfinite(o->timeout) || o->timeout <= 0)
-        return tool_misuse(o, "--timeout takes seconds above 0, such as 2.5");
+    *ret = strtod(text, &end);
+    if (end != text && strcmp(end, "s") == 0)
+        end++;
+    if (errno != 0 || end == text || *end != '\0' || !isfinite(*ret) || *ret <= 0)
+        return tool_misuse(o, "--%s takes seconds above 0, such as 2.5", option);
     return -1;
 }
 
@@ -146,6 +156,17 @@ static int take_count(tool_opts *o, const char *text)
     o->count = strtoul(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || *text == '-' || o->count == 0)
         return tool_misuse(o, "--count takes a number above 0");
+    return -1;
+}
+
+static int take_hz(tool_opts *o, const char *text)
+{
+    char *end = NULL;
+
+    errno = 0;
+    o->hz = strtoul(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || *text == '-' || o->hz == 0 || o->hz > 1000)
+        return tool_misuse(o, "--hz takes a number from 1 to 1000");
     return -1;
 }
 
@@ -239,6 +260,9 @@ static void take_plain(tool_opts *o, int option, const char *value)
     case OPT_DEFAULTS:
         o->defaults = true;
         break;
+    case OPT_STACK:
+        o->stack = true;
+        break;
     default:
         break;
     }
@@ -253,7 +277,13 @@ static int take(tool_opts *o, int option, char *value)
     case OPT_URL:
         return take_url(o, value);
     case OPT_TIMEOUT:
-        return take_seconds(o, value);
+        return take_seconds(o, "timeout", value, &o->timeout);
+    case OPT_WATCH:
+        return take_seconds(o, "watch", value, &o->watch);
+    case OPT_FOR:
+        return take_seconds(o, "for", value, &o->during);
+    case OPT_HZ:
+        return take_hz(o, value);
     case OPT_CONTEXT:
         return take_context(o, value);
     case OPT_COUNT:

@@ -393,6 +393,7 @@ START_TEST(the_logs_levels_are_told_and_set)
                      "debug");
     json_decref(answer);
     expect_refusal(fd, "log loud=very", "BAD_VALUE");
+    expect_refusal(fd, "log warn", "BAD_VALUE");
     answer = ask(fd, "log all=info");
     json_decref(answer);
     answer = ask(fd, "log error"); /* stands above "all", too */
