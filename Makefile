@@ -89,7 +89,7 @@ GDB_SRC   := $(wildcard tests/gdb/*.c)
 MOD_SRC   := $(wildcard tests/interop/module/*.c)
 FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 LOAD_SRC  := $(wildcard tests/load/*.c)
-PLUGIN_SRC := $(wildcard examples/plugins/executor_*.c)
+PLUGIN_SRC := $(wildcard examples/plugins/*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
 CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md docs/services.md
 
@@ -114,7 +114,9 @@ GREENS    := $(patsubst tests/%.c,$(BUILD)/%,$(GREEN_SRC))
 GDB       := $(patsubst tests/%.c,$(BUILD)/%,$(GDB_SRC))
 MODULES   := $(patsubst tests/interop/module/%.c,$(BUILD)/interop/%.so,$(MOD_SRC))
 LOAD      := $(BUILD)/load/mixed
-PLUGINS   := $(patsubst examples/plugins/executor_%.c,$(BUILD)/plugins/%.so,$(PLUGIN_SRC))
+# executor_serial.c makes serial.so.
+plugin_of = $(BUILD)/plugins/$(lastword $(subst _, ,$(basename $(notdir $(1))))).so
+PLUGINS   := $(foreach p,$(PLUGIN_SRC),$(call plugin_of,$(p)))
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
 ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 ALL_SRC   += $(MIG_SRC) $(HOST_SRC)
@@ -325,12 +327,13 @@ $(MODULES): $(BUILD)/interop/%.so: $(BUILD)/obj/tests/interop/module/%.o
 
 # Plug-ins of users: public headers and nothing else, and not linked with the library, which their process has.  Nobody else may be
 # able to write to one, whatever the umask.
-$(BUILD)/tests/executor_test $(BUILD)/tests/plugin_test: | $(PLUGINS)
-$(PLUGINS): $(BUILD)/plugins/%.so: examples/plugins/executor_%.c $(HEADERS) $(BUILD)/flags
+$(BUILD)/tests/executor_test $(BUILD)/tests/plugin_test $(BUILD)/tests/interceptor_test: | $(PLUGINS)
+$(foreach p,$(PLUGIN_SRC),$(eval $(call plugin_of,$(p)): $(p)))
+$(PLUGINS): $(HEADERS) $(BUILD)/flags
 	@mkdir -p $(@D)/headers/fjord && ln -sf $(addprefix $(CURDIR)/,$(HEADERS)) $(@D)/headers/fjord && chmod go-w $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -I$(@D)/headers $(shell pkg-config --cflags jansson) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) -fPIC \
-		-fvisibility=hidden -pthread -shared $< -o $@ && chmod go-w $@
+		-fvisibility=hidden -pthread -shared $(filter %.c,$^) -o $@ && chmod go-w $@
 
 $(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)

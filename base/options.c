@@ -195,11 +195,15 @@ static const fj__option table[] = {
     { "fjord", "json_odd_values", FJ__OPT_CHOICE, "wrap", ANY, NULL, "wrap null refuse", NULL, FJ__FIXED,
       "What becomes of NaN, Infinity and integers beyond 64 bits." },
     { "fjord", "plugin_dir", FJ__OPT_STRING, "/usr/lib/fjord/plugins", ANY, NULL, NULL, NULL, FJ__FIXED,
-      "The folder of drivers and executors that are plug-ins; nobody else may write to it or them." },
+      "The folder of drivers, executors and interceptors that are plug-ins; nobody else may write to it or "
+      "them." },
     { "fjord", "backdoor", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, FJ__FIXED,
       "The socket by which fjord inspect sees a service's processes; %p: process id, %n: name, %w: number of "
       "the worker; "
       "empty: none." },
+    { "fjord", "interceptors", FJ__OPT_LIST, NULL, ANY, NULL, NULL, NULL, FJ__FIXED,
+      "Interceptors around every call and method, the outermost first: plug-ins' names or absolute paths.  The "
+      "options of one are in [interceptor:NAME]." },
     { "fjord", "log_level", FJ__OPT_CHOICE, "warning", ANY, NULL, "error warning info debug trace", NULL,
       FJ__RELOADS, "The lowest level that is logged." },
     { "fjord", "log_components", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, FJ__RELOADS,

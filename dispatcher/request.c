@@ -21,6 +21,34 @@ fj_request *fj__request_swap(fj_request *req)
     return before;
 }
 
+fj_request *fj__request_enter(fj_request *req)
+{
+    fj_request *before = fj__request_swap(req);
+
+    if (before != req)
+        req->outer = before;
+    return before;
+}
+
+void fj__request_leave(fj_request *req, fj_request *before)
+{
+    if (before != req)
+        req->outer = NULL;
+    (void)fj__request_swap(before);
+}
+
+void fj__request_set_follow(fj_request *req, const fj__request_follow *follow, void *user)
+{
+    req->follow = follow;
+    req->follow_user = user;
+}
+
+void fj__request_set_context(fj_request *req, json_t *context)
+{
+    json_decref(req->context);
+    req->context = context;
+}
+
 bool fj_dispatcher_here(const fj_dispatcher *d)
 {
     for (const fj_request *req = fj_request_current(); req != NULL; req = req->outer) {
@@ -142,6 +170,27 @@ static fj_code send_answer(fj_request *req, json_t *result, fj_error *failure, f
     return code;
 }
 
+static fj_code answer_claimed(fj_request *req, json_t *result, fj_error *failure, fj_error **err)
+{
+    fj_code code = send_answer(req, result, failure, err);
+
+    part_over(req);
+    return code;
+}
+
+bool fj__request_hold(fj_request *req)
+{
+    req->held = req->generation == fj__fork_generation() &&
+                !atomic_exchange_explicit(&req->claimed, true, memory_order_acq_rel);
+    return req->held;
+}
+
+fj_code fj__request_settle(fj_request *req, json_t *result, fj_error *failure, fj_error **err)
+{
+    return req->held ? answer_claimed(req, result, failure, err)
+                     : fj__request_answer(req, result, failure, err);
+}
+
 fj_code fj__request_answer(fj_request *req, json_t *result, fj_error *failure, fj_error **err)
 {
     if (req->generation != fj__fork_generation()) {
@@ -155,9 +204,9 @@ fj_code fj__request_answer(fj_request *req, json_t *result, fj_error *failure, f
         fj_error_free(failure);
         return fj_fail(err, FJ_STATE, "the request %s was answered already", req->method->name);
     }
-    fj_code code = send_answer(req, result, failure, err);
-    part_over(req);
-    return code;
+    if (req->follow != NULL)
+        req->follow->answered(req->follow_user, &result, &failure);
+    return answer_claimed(req, result, failure, err);
 }
 
 fj_code fj_request_reply(fj_request *req, json_t *result, fj_error **err)
@@ -181,6 +230,8 @@ fj_request *fj_request_ref(fj_request *req)
 
 static void destroy(fj_request *req)
 {
+    if (req->follow != NULL)
+        req->follow->freed(req->follow_user);
     json_decref(req->name);
     json_decref(req->ns);
     json_decref(req->version);

@@ -13,13 +13,24 @@
 #include <fjord/dispatcher.h>
 #include <stdatomic.h>
 
+/** Whoever follows a request to its answer. */
+typedef struct {
+    /** It is about to be answered, once; before serializers.  One of the two is NULL, or both, and both may be replaced.
+     *  @thread that of the answer, with no lock held */
+    void (*answered)(void *user, json_t **result, fj_error **failure);
+    void (*freed)(void *user); /**< with the request */
+} fj__request_follow;
+
 struct fj_request {
     atomic_uint refs;
     atomic_uint parts_left; /* of its two parts */
     atomic_bool claimed;    /* somebody answers it, or has */
     atomic_bool kept;       /* fj_request_ref() was called */
     unsigned generation;    /* of forks: a child must not answer its parent's requests */
+    bool held;              /* whoever called the method has claimed it; on that thread */
     bool wants_reply;
+    const fj__request_follow *follow; /* NULL: nobody */
+    void *follow_user;
     fj_incoming *in; /* owned; NULL once finished */
     /* What is kept of the message, for it may wait long: owned, as sent; NULL what was missing. */
     json_t *name, *ns, *version;
@@ -39,11 +50,23 @@ struct fj_request {
 /** Answer, unless it was answered: takes both, of which at most one is not NULL.
  *  @errors STATE when it was answered; FORKED in a child of the process that took it; those of reply in driver.h */
 fj_code fj__request_answer(fj_request *req, json_t *result, fj_error *failure, fj_error **err);
+/** The same for what its method returned, where it was called. */
+fj_code fj__request_settle(fj_request *req, json_t *result, fj_error *failure, fj_error **err);
+/** Where the method was called, after it: nobody else may answer from here on, and what it returns is the answer; who follows is
+ *  not told of it.  @return false when it was answered already, or is a parent's */
+bool fj__request_hold(fj_request *req);
+/** Before its method is called.  @param follow lends for ever   @param user takes */
+void fj__request_set_follow(fj_request *req, const fj__request_follow *follow, void *user);
+/** Another context, before its method is called.  @param context takes */
+void fj__request_set_context(fj_request *req, json_t *context);
 /** The method has returned, or will not run. */
 void fj__request_returned(fj_request *req);
 /** Make @p req (lends; NULL: none) what fj_request_current() answers in this task, or outside of tasks on this
  *  thread; answers what was. */
 fj_request *fj__request_swap(fj_request *req);
+/** What is called until it is left, is of @p req, within what was.  One may be entered in itself.  @return what was, to leave with */
+fj_request *fj__request_enter(fj_request *req);
+void fj__request_leave(fj_request *req, fj_request *before);
 /** What stands for the endpoint in texts: its namespace. */
 const char *fj__endpoint_place(const fj_endpoint *endpoint);
 

@@ -7,11 +7,9 @@
 fj_code fj_invoke_direct(void *user, fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
     (void)user;
-    fj_request *before = fj__request_swap(req);
-    req->outer = before;
+    fj_request *before = fj__request_enter(req);
     fj_code code = req->method->fn(req, args, ret, err);
-    req->outer = NULL;
-    (void)fj__request_swap(before);
+    fj__request_leave(req, before);
     return code;
 }
 
@@ -86,7 +84,7 @@ static void settle(fj_request *req, fj_code code, json_t *result, fj_error *fail
         } else if (failure == NULL)
             (void)fj_fail(&failure, code, "%s", fj_code_text(code));
     }
-    if (fj__request_answer(req, result, failure, NULL) == FJ_STATE)
+    if (fj__request_settle(req, result, failure, NULL) == FJ_STATE)
         fj__log(FJ_LOG_DEBUG, "rpc", "%s had answered before it returned", req->method->name);
 }
 

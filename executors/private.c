@@ -61,9 +61,9 @@ static fj_code run(void *user, json_t **ret, fj_error **err)
     struct call *c = user;
 
     (void)ret, (void)err;
-    fj_request *before = fj__request_swap(c->req);
+    fj_request *before = fj__request_enter(c->req);
     c->code = c->invoke(c->user, c->req, c->args, &c->ret, &c->error);
-    (void)fj__request_swap(before);
+    fj__request_leave(c->req, before);
     return FJ_OK;
 }
 

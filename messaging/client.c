@@ -11,6 +11,9 @@
 #include "base/native.h"
 #include "base/version.h"
 #include "internal.h"
+#include "rpc.h"
+#include "runtime/future.h"
+#include "runtime/sync.h"
 #include "runtime/waiter.h"
 
 #include <fjord/dispatcher.h>
@@ -19,10 +22,12 @@
 
 struct fj_client {
     atomic_uint refs; /* the owner's, and those of futures and casts on their way */
+    unsigned generation;
     fj_transport *transport;
     fj_target target;
     fj_client_opts opts; /* version_cap and remote_errors are its own */
     fj_remote_error *rules;
+    fj__chain chain; /* of interceptors */
     /* casts on their way */
     pthread_mutex_t lock;
     fj__waiters flushing;
@@ -41,6 +46,8 @@ static void unref(fj_client *c)
         fj__free((char *)(uintptr_t)c->rules[i].class_name);
     }
     fj__free(c->rules);
+    if (c->generation == fj__fork_generation())
+        fj__chain_fini(&c->chain);
     fj__free((char *)(uintptr_t)c->opts.version_cap);
     fj__target_fini(&c->target);
     fj_error_free(c->failed);
@@ -85,8 +92,10 @@ fj_code fj_client_new(fj_transport *transport, const fj_target *target, const fj
         return fj_fail(err, FJ_NOMEM, "no memory for a client");
     atomic_init(&c->refs, 1);
     c->transport = transport;
+    c->generation = transport->generation;
     (void)pthread_mutex_init(&c->lock, NULL);
-    if (!copy_opts(c, opts) || fj__target_copy(target, &c->target) != FJ_OK) {
+    if (!copy_opts(c, opts) || fj__target_copy(target, &c->target) != FJ_OK ||
+        fj__chain_copy(&transport->chain, &c->chain) != FJ_OK) {
         unref(c);
         return fj_fail(err, FJ_NOMEM, "no memory for a client");
     }
@@ -101,6 +110,13 @@ fj_client *fj_client_free(fj_client *c)
     if (c != NULL)
         unref(c);
     return NULL;
+}
+
+fj_code fj_client_intercept(fj_client *c, const fj_interceptor *interceptor, void *user, fj_error **err)
+{
+    fj_code code = fj__transport_check(c->transport, err);
+
+    return code == FJ_OK ? fj__chain_add(&c->chain, c->transport->conf, NULL, interceptor, user, err) : code;
 }
 
 /* ---- out ---------------------------------------------------------------------------------------- */
@@ -131,6 +147,17 @@ static const char *either(const char *one, const char *other)
     return one != NULL ? one : other;
 }
 
+/* What its caller said, and interceptors made of it. */
+struct message {
+    const fj_call_opts *opts;
+    const char *method;
+    json_t *args;          /* owned, until it is sent */
+    const json_t *context; /* lends */
+    fj_target target;
+    fj_deadline by;
+    unsigned kind; /* FJ_SEND_CALL, or 0 */
+};
+
 static fj_target merge(const fj_client *c, const fj_call_opts *o)
 {
     return (fj_target)FJ_TARGET(.exchange = either(o->exchange, c->target.exchange),
@@ -146,6 +173,19 @@ static fj_deadline deadline_of(const fj_client *c, const fj_call_opts *o)
     if (o->by.ns != 0)
         return o->by;
     return fj_in_seconds(c->opts.timeout);
+}
+
+/* @param args takes */
+static struct message message_of(const fj_client *c, const char *method, json_t *args, const fj_call_opts *o,
+                                 unsigned kind)
+{
+    return (struct message){ .opts = o,
+                             .method = method,
+                             .args = args,
+                             .context = o->context,
+                             .target = merge(c, o),
+                             .by = deadline_of(c, o),
+                             .kind = kind };
 }
 
 /* The arguments as the serializer makes them, one by one.  @param args takes */
@@ -196,9 +236,10 @@ static fj_code context_out(const fj_client *c, const json_t *context, json_t **r
     return code;
 }
 
-static fj_code check_send(const fj_client *c, const fj_target *t, const fj_call_opts *o, bool call,
-                          fj_deadline by, fj_error **err)
+static fj_code check_send(const fj_client *c, const struct message *m, fj_error **err)
 {
+    const fj_target *t = &m->target;
+    bool call = (m->kind & FJ_SEND_CALL) != 0;
     fj_code code = fj__transport_check(c->transport, err);
 
     if (code != FJ_OK)
@@ -207,9 +248,9 @@ static fj_code check_send(const fj_client *c, const fj_target *t, const fj_call_
         return fj_fail(err, FJ_BAD_TARGET, "a message needs a topic");
     if (call && t->fanout)
         return fj_fail(err, FJ_BAD_TARGET, "a call to %s cannot be fanned out: only casts can", t->topic);
-    if (call && fj_is_never(by))
+    if (call && fj_is_never(m->by))
         return fj_fail(err, FJ_BAD_VALUE, "a call needs a deadline");
-    return check_cap(either(o->version_cap, c->opts.version_cap), t->version, err);
+    return check_cap(either(m->opts->version_cap, c->opts.version_cap), t->version, err);
 }
 
 static unsigned flags_of(const fj_client *c, const fj_call_opts *o)
@@ -220,55 +261,52 @@ static unsigned flags_of(const fj_client *c, const fj_call_opts *o)
     return (mandatory ? (unsigned)FJ_SEND_MANDATORY : 0u) | (resend ? (unsigned)FJ_SEND_RESEND : 0u);
 }
 
-/* Everything up to the driver.  @param args takes   @param ret gives   @param ret_by when it ends */
-static fj_code begin(fj_client *c, const char *method, json_t *args, const fj_call_opts *o, unsigned kind,
-                     fj_future **ret, fj_deadline *ret_by, fj_error **err)
+/* Everything up to the driver.  @param m its arguments are taken   @param ret gives */
+static fj_code begin(fj_client *c, struct message *m, fj_future **ret, fj_error **err)
 {
-    fj_target target = merge(c, o);
-    fj_deadline by = deadline_of(c, o);
-    json_t *context = NULL, *out = NULL;
+    const fj_call_opts *o = m->opts;
+    json_t *context = NULL, *out = NULL, *args = m->args;
     fj_driver *d = c->transport->driver;
-    bool call = (kind & FJ_SEND_CALL) != 0;
-    fj_code code = check_send(c, &target, o, call, by, err);
+    bool call = (m->kind & FJ_SEND_CALL) != 0;
+    fj_code code = check_send(c, m, err);
 
+    m->args = NULL;
     if (code == FJ_OK)
-        code = context_out(c, o->context, &context, err);
+        code = context_out(c, m->context, &context, err);
     if (code != FJ_OK) {
         json_decref(args);
         return code;
     }
-    code = args_out(c, o->context, args, &out, err);
+    code = args_out(c, m->context, args, &out, err);
     if (code == FJ_OK) {
         double monitor = o->monitor > 0 ? o->monitor : o->monitor < 0 ? 0.0 : c->opts.monitor;
         fj_send send = { .size = sizeof send,
-                         .target = &target,
-                         .method = method,
+                         .target = &m->target,
+                         .method = m->method,
                          .args = out,
                          .context = context,
-                         .flags = kind | flags_of(c, o),
+                         .flags = m->kind | flags_of(c, o),
                          .monitor = call ? monitor : 0.0,
                          .retry = o->retry != FJ_RETRY_UNSET ? o->retry : c->opts.retry,
-                         .by = by };
+                         .by = m->by };
         code = d->ops->send(d, &send, ret, err);
     }
     json_decref(context);
-    *ret_by = by;
     return code;
 }
 
-/* The same for one who waits for it next: nothing is sent where that is not allowed.  @param args takes */
-static fj_code begin_waited(fj_client *c, const char *method, json_t *args, const fj_call_opts *o,
-                            unsigned kind, fj_future **ret, fj_deadline *ret_by, fj_error **err)
+/* The same for one who waits for it next: nothing is sent where that is not allowed. */
+static fj_code begin_waited(fj_client *c, struct message *m, fj_future **ret, fj_error **err)
 {
     fj_code code = fj__may_wait(err);
 
     if (code != FJ_OK) {
-        json_decref(args);
+        json_decref(m->args);
         return code;
     }
     if (fj_task_current() == NULL) /* a thread helps with the connection while it waits; a task cannot */
-        kind |= FJ_SEND_WAITED;
-    return begin(c, method, args, o, kind, ret, ret_by, err);
+        m->kind |= FJ_SEND_WAITED;
+    return begin(c, m, ret, err);
 }
 
 static fj_call_opts opts_of(const fj_call_opts *given)
@@ -319,9 +357,8 @@ static fj_code result_in(const fj_client *c, const json_t *context, json_t *raw,
 }
 
 /* A call of a method to a server that has no slot left but the method's own can only time out: say so. */
-static void explain_timeout(const fj_client *c, const fj_call_opts *o, fj_error **error)
+static void explain_timeout(const char *topic, fj_error **error)
 {
-    const char *topic = either(o->topic, c->target.topic);
     unsigned slots =
         fj_error_code(*error) == FJ_TIMEOUT && fj_request_current() != NULL ? fj__run_full(topic) : 0;
 
@@ -351,27 +388,134 @@ static FJ_MAY_AWAIT fj_code await(fj_future *future, fj_deadline by, json_t **re
     return code;
 }
 
-fj_code fj_client_call(fj_client *c, const char *method, json_t *args, const fj_call_opts *opts, json_t **ret,
-                       fj_error **err)
+static FJ_MAY_AWAIT fj_code call(fj_client *c, struct message *m, json_t **ret, fj_error **err)
 {
-    fj_call_opts o = opts_of(opts);
     fj_error *error = NULL;
     fj_future *future = NULL;
-    fj_deadline by;
     json_t *raw = NULL;
-    fj_code code = begin_waited(c, method, args, &o, FJ_SEND_CALL, &future, &by, &error);
+    fj_code code = begin_waited(c, m, &future, &error);
 
     if (code == FJ_OK) {
-        code = await(future, by, &raw, &error);
+        code = await(future, m->by, &raw, &error);
         fj_future_unref(future); /* before the result goes: nobody but the caller may hold it then */
         if (code == FJ_OK)
-            code = result_in(c, o.context, raw, ret, &error);
-        explain_timeout(c, &o, &error);
+            code = result_in(c, m->context, raw, ret, &error);
+        explain_timeout(m->target.topic, &error);
     }
     if (code == FJ_OK)
         return FJ_OK;
     map_error(c, error);
     return error != NULL ? fj_error_move(error, err) : fj_fail(err, code, "%s", fj_code_text(code));
+}
+
+static FJ_MAY_AWAIT fj_code cast(fj_client *c, struct message *m, json_t **ret, fj_error **err)
+{
+    fj_future *future = NULL;
+    fj_code code = begin_waited(c, m, &future, err);
+
+    (void)ret;
+    if (code != FJ_OK)
+        return code;
+    code = await(future, m->by, NULL, err);
+    fj_future_unref(future);
+    return code;
+}
+
+/* ---- through interceptors ----------------------------------------------------------------------- */
+
+/* @param keep  it is to end when its caller is gone */
+static fj_code rpc_of(const fj_client *c, const struct message *m, bool keep, fj_rpc **ret, fj_error **err)
+{
+    fj_rpc *rpc = NULL;
+    fj_code code = fj__transport_check(c->transport, err);
+
+    if (code == FJ_OK)
+        code = fj__rpc_new(&c->chain, &rpc, err);
+    if (code != FJ_OK)
+        return code;
+    rpc->kind = (m->kind & FJ_SEND_CALL) != 0 ? FJ_RPC_CALL : FJ_RPC_CAST;
+    rpc->target = m->target;
+    rpc->method = m->method;
+    rpc->args = m->args;
+    rpc->context = (json_t *)(uintptr_t)m->context; /* only read */
+    rpc->by = m->by;
+    rpc->never_waits = keep;
+    if (keep)
+        code = fj__rpc_keep(rpc, err);
+    if (code == FJ_OK)
+        *ret = rpc;
+    else
+        fj__rpc_free(rpc);
+    return code;
+}
+
+/* What they made of the message.  @return whether it goes on */
+static bool pass(fj_rpc *rpc, struct message *m)
+{
+    bool on = fj__rpc_begin(rpc, true);
+
+    if (!on || rpc->own_args) {
+        json_decref(m->args);
+        m->args = NULL;
+    }
+    if (on && rpc->own_args) {
+        m->args = rpc->args;
+        rpc->own_args = false;
+    }
+    rpc->args = rpc->own_args ? rpc->args : NULL;
+    m->target = rpc->target;
+    m->method = rpc->method;
+    m->context = rpc->context;
+    m->by = rpc->by;
+    return on;
+}
+
+static fj_code ended(fj_rpc *rpc, json_t **ret, fj_error **err)
+{
+    fj__rpc_end(rpc, true);
+    fj_code code = fj__rpc_give(rpc, ret, err);
+    fj__rpc_free(rpc);
+    return code;
+}
+
+typedef fj_code (*waited_fn)(fj_client *c, struct message *m, json_t **ret, fj_error **err);
+
+static FJ_MAY_AWAIT fj_code intercepted(fj_client *c, struct message *m, waited_fn go, json_t **ret,
+                                        fj_error **err)
+{
+    fj_rpc *rpc = NULL;
+    fj_error *error = NULL;
+    json_t *result = NULL;
+    fj_code code = fj__may_wait(err);
+
+    if (code == FJ_OK)
+        code = rpc_of(c, m, false, &rpc, err);
+    if (code != FJ_OK) {
+        json_decref(m->args);
+        return code;
+    }
+    if (pass(rpc, m)) {
+        code = go(c, m, &result, &error);
+        fj__rpc_came(rpc, code, result, error);
+    }
+    return ended(rpc, ret, err);
+}
+
+fj_code fj_client_call(fj_client *c, const char *method, json_t *args, const fj_call_opts *opts, json_t **ret,
+                       fj_error **err)
+{
+    fj_call_opts o = opts_of(opts);
+    struct message m = message_of(c, method, args, &o, FJ_SEND_CALL);
+
+    return c->chain.n == 0 ? call(c, &m, ret, err) : intercepted(c, &m, call, ret, err);
+}
+
+fj_code fj_client_cast(fj_client *c, const char *method, json_t *args, const fj_call_opts *opts, fj_error **err)
+{
+    fj_call_opts o = opts_of(opts);
+    struct message m = message_of(c, method, args, &o, 0);
+
+    return c->chain.n == 0 ? cast(c, &m, NULL, err) : intercepted(c, &m, cast, NULL, err);
 }
 
 /* ---- asynchronous calls ------------------------------------------------------------------------- */
@@ -380,47 +524,68 @@ struct outer {
     fj_client *client;
     fj_future *inner;
     json_t *context;
-    pthread_mutex_t lock; /* one converts, the other waits for it */
-    bool converted;
-    json_t *result;
-    fj_error *error;
+    fj_rpc *rpc;       /* NULL: without interceptors; it has the context then */
+    bool is_call;      /* whose result is for the serializer */
+    atomic_bool taken; /* one converts */
 };
 
-static void convert(struct outer *o)
+static fj_code outcome_of(struct outer *o, json_t **ret, fj_error **err)
 {
     json_t *raw = NULL;
+    const json_t *context = o->rpc != NULL ? o->rpc->context : o->context;
+    fj_code code = fj_future_result(o->inner, &raw, err);
 
-    (void)fj__native.pthread_mutex_lock(&o->lock);
-    if (!o->converted) {
-        fj_code code = fj_future_result(o->inner, &raw, &o->error);
-        if (code == FJ_OK)
-            code = result_in(o->client, o->context, raw, &o->result, &o->error);
-        if (code != FJ_OK && o->error == NULL)
-            (void)fj_fail(&o->error, code, "%s", fj_code_text(code));
-        map_error(o->client, o->error);
-        o->converted = true;
-    }
-    (void)fj__native.pthread_mutex_unlock(&o->lock);
+    if (code == FJ_OK && o->is_call)
+        return result_in(o->client, context, raw, ret, err);
+    if (code == FJ_OK)
+        *ret = raw;
+    return code;
 }
 
-static void finish(fj_future *future, struct outer *o)
+static void complete(fj_future *future, fj_code code, json_t *result, fj_error *error)
 {
-    convert(o);
-    fj_error *error = o->error != NULL ? fj_error_copy(o->error) : NULL;
-    if (o->error == NULL)
-        (void)fj_future_resolve(future, json_incref(o->result));
+    if (code != FJ_OK && error == NULL)
+        (void)fj_fail(&error, code, "%s", fj_code_text(code));
+    if (code == FJ_OK)
+        (void)fj_future_resolve(future, result);
     else if (error != NULL)
         (void)fj_future_reject(future, error);
     else
         (void)fj_future_cancel(future); /* no memory to say more */
 }
 
+/* The inner one is complete.  Whoever comes first converts its outcome. */
+static void finish(fj_future *future, struct outer *o)
+{
+    json_t *result = NULL;
+    fj_error *error = NULL;
+
+    if (atomic_exchange(&o->taken, true))
+        return;
+    fj_code code = outcome_of(o, &result, &error);
+    map_error(o->client, error);
+    if (o->rpc != NULL) {
+        fj__rpc_came(o->rpc, code, result, error);
+        fj__rpc_end(o->rpc, true);
+        result = NULL;
+        error = NULL;
+        code = fj__rpc_give(o->rpc, &result, &error);
+    }
+    complete(future, code, result, error);
+}
+
 static void outer_wait(fj_future *future, void *user, fj_deadline by)
 {
     struct outer *o = user;
 
-    if (fj_future_wait(o->inner, by, NULL, NULL) != FJ_TIMEOUT || fj_future_done(o->inner))
-        finish(future, o);
+    if (fj_future_wait(o->inner, by, NULL, NULL) == FJ_TIMEOUT && !fj_future_done(o->inner))
+        return;
+    finish(future, o);
+    while (!fj_future_done(future)) { /* another thread converts */
+        unsigned seen = fj__future_nudges(future);
+        if (fj__future_sleep(future, seen, by) != FJ_OK)
+            return;
+    }
 }
 
 static void outer_cancelled(fj_future *future, void *user)
@@ -435,9 +600,7 @@ static void outer_freed(void *user)
 
     fj_future_unref(o->inner);
     json_decref(o->context);
-    json_decref(o->result);
-    fj_error_free(o->error);
-    (void)pthread_mutex_destroy(&o->lock);
+    fj__rpc_free(o->rpc);
     unref(o->client);
     fj__free(o);
 }
@@ -455,8 +618,9 @@ static void inner_done(fj_future *inner, void *user)
     fj_future_unref(future);
 }
 
-/* @param inner takes */
-static fj_code wrap(fj_client *c, fj_future *inner, const json_t *context, fj_future **ret, fj_error **err)
+/* @param inner, rpc take */
+static fj_code wrap(fj_client *c, const struct message *m, fj_future *inner, fj_rpc *rpc, fj_future **ret,
+                    fj_error **err)
 {
     struct outer *o = fj__zalloc(sizeof *o);
     fj_future *future = NULL;
@@ -465,13 +629,16 @@ static fj_code wrap(fj_client *c, fj_future *inner, const json_t *context, fj_fu
         fj__free(o);
         (void)fj_future_cancel(inner);
         fj_future_unref(inner);
+        fj__rpc_free(rpc);
         return fj_fail(err, FJ_NOMEM, "no memory for a call");
     }
     atomic_fetch_add(&c->refs, 1);
+    atomic_init(&o->taken, false);
     o->client = c;
     o->inner = inner;
-    o->context = json_deep_copy(context);
-    (void)pthread_mutex_init(&o->lock, NULL);
+    o->rpc = rpc;
+    o->is_call = (m->kind & FJ_SEND_CALL) != 0;
+    o->context = rpc == NULL ? json_deep_copy(m->context) : NULL;
     fj_future_ref(future);
     if (fj_future_then(inner, inner_done, future) != FJ_OK) {
         (void)fj_future_cancel(future);
@@ -483,39 +650,63 @@ static fj_code wrap(fj_client *c, fj_future *inner, const json_t *context, fj_fu
     return FJ_OK;
 }
 
+/* It never went: the interceptors' outcome, known at once. */
+static fj_code ended_at_once(fj_rpc *rpc, fj_future **ret, fj_error **err)
+{
+    json_t *result = NULL;
+    fj_code code = ended(rpc, &result, err);
+
+    if (code != FJ_OK)
+        return code;
+    if (fj_future_new(NULL, NULL, ret) != FJ_OK) {
+        json_decref(result);
+        return fj_fail(err, FJ_NOMEM, "no memory for a call");
+    }
+    (void)fj_future_resolve(*ret, result);
+    return FJ_OK;
+}
+
+static fj_code begin_intercepted(fj_client *c, struct message *m, fj_future **ret, fj_error **err)
+{
+    fj_rpc *rpc = NULL;
+    fj_error *error = NULL;
+    fj_future *inner = NULL;
+    fj_code code = rpc_of(c, m, true, &rpc, err);
+
+    if (code != FJ_OK) {
+        json_decref(m->args);
+        return code;
+    }
+    if (!pass(rpc, m))
+        return ended_at_once(rpc, ret, err);
+    code = begin(c, m, &inner, &error);
+    if (code == FJ_OK)
+        return wrap(c, m, inner, rpc, ret, err);
+    fj__rpc_came(rpc, code, NULL, error);
+    return ended_at_once(rpc, ret, err);
+}
+
 fj_code fj_client_call_async(fj_client *c, const char *method, json_t *args, const fj_call_opts *opts,
                              fj_future **ret, fj_error **err)
 {
     fj_call_opts o = opts_of(opts);
+    struct message m = message_of(c, method, args, &o, FJ_SEND_CALL);
     fj_future *inner = NULL;
-    fj_deadline by;
-    fj_code code = begin(c, method, args, &o, FJ_SEND_CALL, &inner, &by, err);
 
+    if (c->chain.n > 0)
+        return begin_intercepted(c, &m, ret, err);
+    fj_code code = begin(c, &m, &inner, err);
     if (code != FJ_OK)
         return code;
     bool plain = c->opts.remote_errors_count == 0 &&
                  (c->opts.serializer == NULL || c->opts.serializer->entity_in == NULL);
     if (!plain)
-        return wrap(c, inner, o.context, ret, err);
+        return wrap(c, &m, inner, NULL, ret, err);
     *ret = inner;
     return FJ_OK;
 }
 
 /* ---- casts -------------------------------------------------------------------------------------- */
-
-fj_code fj_client_cast(fj_client *c, const char *method, json_t *args, const fj_call_opts *opts, fj_error **err)
-{
-    fj_call_opts o = opts_of(opts);
-    fj_future *future = NULL;
-    fj_deadline by;
-    fj_code code = begin_waited(c, method, args, &o, 0, &future, &by, err);
-
-    if (code != FJ_OK)
-        return code;
-    code = await(future, by, NULL, err);
-    fj_future_unref(future);
-    return code;
-}
 
 static void cast_over(fj_client *c, fj_error *error)
 {
@@ -549,9 +740,9 @@ fj_code fj_client_cast_async(fj_client *c, const char *method, json_t *args, con
                              fj_future **ret, fj_error **err)
 {
     fj_call_opts o = opts_of(opts);
+    struct message m = message_of(c, method, args, &o, 0);
     fj_future *future = NULL;
-    fj_deadline by;
-    fj_code code = begin(c, method, args, &o, 0, &future, &by, err);
+    fj_code code = c->chain.n == 0 ? begin(c, &m, &future, err) : begin_intercepted(c, &m, &future, err);
 
     if (code != FJ_OK)
         return code;

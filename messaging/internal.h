@@ -7,12 +7,14 @@
 #include <fjord/server.h>
 #include <fjord/transport.h>
 
+#include "messaging/chain.h"
 #include <string.h>
 
 struct fj_transport {
     fj_driver *driver;
     fj_conf *conf;
-    char *url; /* passwords hidden */
+    fj__chain chain; /* of interceptors */
+    char *url;       /* passwords hidden */
     unsigned generation;
 };
 

@@ -16,6 +16,7 @@
 #include "executors/lifecycle.h"
 #include "executors/patch.h"
 #include "internal.h"
+#include "rpc.h"
 #include "runtime/loop.h"
 #include "runtime/sync.h"
 
@@ -27,6 +28,7 @@ struct fj_server {
     fj_server_opts opts; /* without `executor`, which is resolved */
     const fj_executor_ops *kind;
     fj_dispatcher *dispatcher;
+    fj__around around; /* its interceptors */
     fj__life life;
     char *name;
     unsigned slots;
@@ -195,6 +197,10 @@ static fj_code bring_up(fj_server *s, fj_error **err)
 {
     fj_driver *d = s->transport->driver;
     fj_executor_opts x = { sizeof x, s->slots, s->ack_done, s->opts.wrap, s->opts.wrap_user, NULL };
+    if (s->around.chain.n > 0) {
+        x.wrap = fj__around_invoke;
+        x.wrap_user = &s->around;
+    }
     fj_listen_opts l = FJ_LISTEN_OPTS_INIT;
     double limit = fj__conf_number(s->transport->conf, "fjord", "start_timeout", 30);
 
@@ -337,6 +343,7 @@ static void destroy(fj_server *s)
 {
     fj__loop_unref(s->loop);
     fj_dispatcher_free(s->dispatcher);
+    fj__chain_fini(&s->around.chain);
     fj__target_fini(&s->target);
     fj__free(s->name);
     (void)pthread_mutex_destroy(&s->ending);
@@ -374,11 +381,15 @@ static fj_code complete(fj_server *s, const fj_target *target, fj_error **err)
 
     if (code != FJ_OK)
         return code;
+    s->around.target = &s->target;
+    s->around.inner = s->opts.wrap != NULL ? s->opts.wrap : fj_invoke_direct;
+    s->around.inner_user = s->opts.wrap_user;
     opts.access = s->opts.access;
     opts.serializer = s->opts.serializer;
     opts.ping = fj_conf_bool(s->transport->conf, "DEFAULT", "rpc_ping_enabled");
     if (fj__target_copy(target, &s->target) != FJ_OK ||
-        (s->name = fj__format("server %s.%s", target->topic, target->server)) == NULL)
+        (s->name = fj__format("server %s.%s", target->topic, target->server)) == NULL ||
+        fj__chain_copy(&s->transport->chain, &s->around.chain) != FJ_OK)
         return fj_fail(err, FJ_NOMEM, "no memory for a server");
     return fj_dispatcher_new(&opts, &s->dispatcher, err);
 }
@@ -453,6 +464,17 @@ fj_code fj_server_add(fj_server *s, const fj_endpoint *endpoint, void *data, fj_
     if (fj__life_now(&s->life) != FJ__LIFE_INIT)
         return fj_fail(err, FJ_STATE, "%s was started: endpoints are added before", s->name);
     return fj_dispatcher_add(s->dispatcher, endpoint, data, err);
+}
+
+fj_code fj_server_intercept(fj_server *s, const fj_interceptor *interceptor, void *user, fj_error **err)
+{
+    fj_code code = fj__transport_check(s->transport, err);
+
+    if (code != FJ_OK)
+        return code;
+    if (fj__life_now(&s->life) != FJ__LIFE_INIT)
+        return fj_fail(err, FJ_STATE, "%s was started: interceptors are added before", s->name);
+    return fj__chain_add(&s->around.chain, s->transport->conf, NULL, interceptor, user, err);
 }
 
 /* ---- start, run, stop --------------------------------------------------------------------------- */

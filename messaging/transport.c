@@ -104,6 +104,8 @@ static void size_thread_pool(const fj_conf *conf)
 
 static void destroy(fj_transport *t)
 {
+    if (t->generation == fj__fork_generation())
+        fj__chain_fini(&t->chain);
     fj_conf_free(t->conf);
     fj__free(t->url);
     fj__free(t);
@@ -127,6 +129,8 @@ fj_code fj_transport_open(const fj_conf *conf, const char *text, fj_transport **
     fj_code code = fj_url_parse(text, &url, err);
     if (code == FJ_OK)
         code = fj__log_configure(t->conf, err);
+    if (code == FJ_OK)
+        code = fj__chain_configure(&t->chain, t->conf, err);
     if (code == FJ_OK)
         code = open_url(t, url, err);
     if (code == FJ_OK)
@@ -166,6 +170,13 @@ fj_transport *fj_transport_free_by(fj_transport *t, fj_deadline by)
 fj_transport *fj_transport_free(fj_transport *t)
 {
     return fj_transport_free_by(t, fj_in_ms(2000));
+}
+
+fj_code fj_transport_intercept(fj_transport *t, const fj_interceptor *interceptor, void *user, fj_error **err)
+{
+    fj_code code = fj__transport_check(t, err);
+
+    return code == FJ_OK ? fj__chain_add(&t->chain, t->conf, NULL, interceptor, user, err) : code;
 }
 
 const fj_conf *fj_transport_conf(const fj_transport *t)

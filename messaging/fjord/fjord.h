@@ -20,6 +20,7 @@
 #include <fjord/group.h>
 #include <fjord/host.h>
 #include <fjord/inspect.h>
+#include <fjord/interceptor.h>
 #include <fjord/json.h>
 #include <fjord/log.h>
 #include <fjord/loop.h>
