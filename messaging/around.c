@@ -53,13 +53,12 @@ static fj_code through(const fj__around *a, fj_rpc *rpc, fj_request *req, json_t
     json_t *result = NULL;
     fj_error *error = NULL;
 
-    if (!fj__rpc_begin(rpc, false)) {
-        if (rpc->code == FJ_DEFERRED)
-            return FJ_DEFERRED; /* who keeps the request answers it */
-        return fj__request_hold(req) ? end_here(rpc, ret, err)
-                                     : FJ_STATE; /* the latter is dropped: it was answered */
-    }
-    fj_code code = a->inner(a->inner_user, req, rpc->args, &result, &error);
+    fj_code code = fj__rpc_begin(rpc, false);
+    if (code == FJ_CLOSED && fj__request_hold(req))
+        return end_here(rpc, ret, err);
+    if (code != FJ_OK)
+        return code;
+    code = a->inner(a->inner_user, req, rpc->args, &result, &error);
     if (code != FJ_DEFERRED && fj__request_hold(req)) {
         fj__rpc_came(rpc, code, result, error);
         return end_here(rpc, ret, err);

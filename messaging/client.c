@@ -452,7 +452,7 @@ static fj_code rpc_of(const fj_client *c, const struct message *m, bool keep, fj
 /* What they made of the message.  @return whether it goes on */
 static bool pass(fj_rpc *rpc, struct message *m)
 {
-    bool on = fj__rpc_begin(rpc, true);
+    bool on = fj__rpc_begin(rpc, true) == FJ_OK;
 
     if (!on || rpc->own_args) {
         json_decref(m->args);

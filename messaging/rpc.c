@@ -48,31 +48,43 @@ void fj__rpc_free(fj_rpc *rpc)
 
 /* ---- its way ------------------------------------------------------------------------------------ */
 
-bool fj__rpc_begin(fj_rpc *rpc, bool client)
+static fj_code begin_one(fj_rpc *rpc, size_t i, bool client, fj_error **err)
+{
+    const fj__open_interceptor *one = rpc->chain->all[i];
+    fj_rpc_begin_fn begin = client ? one->ops->client_begin : one->ops->server_begin;
+
+    rpc->at = i;
+    fj_code code = begin != NULL ? begin(one->state, rpc, err) : FJ_OK;
+    if (code == FJ_DEFERRED && client)
+        return fj_fail(err, FJ_INTERNAL, "the interceptor %s cannot defer a call", one->ops->name);
+    return code;
+}
+
+fj_code fj__rpc_begin(fj_rpc *rpc, bool client)
 {
     for (size_t i = 0; i < rpc->chain->n && !rpc->stopped; i++) {
-        const fj__open_interceptor *one = rpc->chain->all[i];
-        fj_rpc_begin_fn begin = client ? one->ops->client_begin : one->ops->server_begin;
         fj_error *error = NULL;
-        rpc->at = i;
-        fj_code code = begin != NULL ? begin(one->state, rpc, &error) : FJ_OK;
-        if (code == FJ_OK || rpc->phase != FJ__RPC_BEGINS)
+        fj_code code = begin_one(rpc, i, client, &error);
+        if (code == FJ_OK || code == FJ_DEFERRED)
             fj_error_free(error);
-        if (rpc->phase != FJ__RPC_BEGINS) /* it has answered the request itself */
-            return false;
+        if (code == FJ_DEFERRED)
+            return code;                    /* another thread may have it now */
+        if (rpc->phase != FJ__RPC_BEGINS) { /* it has answered the request itself */
+            if (code != FJ_OK)
+                fj_error_free(error);
+            return FJ_STATE;
+        }
         if (code == FJ_OK) {
             rpc->begun = i + 1;
             continue;
         }
         drop_outcome(rpc);
-        if (code == FJ_DEFERRED && client)
-            code = fj_fail(&error, FJ_INTERNAL, "the interceptor %s cannot defer a call", one->ops->name);
         rpc->stopped = true;
         rpc->code = code;
         rpc->error = error;
     }
     rpc->phase = FJ__RPC_RUNS;
-    return !rpc->stopped;
+    return rpc->stopped ? FJ_CLOSED : FJ_OK;
 }
 
 void fj__rpc_came(fj_rpc *rpc, fj_code code, json_t *result, fj_error *error)

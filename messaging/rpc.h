@@ -35,8 +35,10 @@ struct fj_rpc {
 fj_code fj__rpc_new(const fj__chain *chain, fj_rpc **ret, fj_error **err);
 /** Make all that goes its own: it ends when its caller is gone.  @errors NOMEM */
 fj_code fj__rpc_keep(fj_rpc *rpc, fj_error **err);
-/** @param client  which begins   @return whether it goes on; else fj__rpc_end() follows, but on a server if fj_rpc_code() is DEFERRED */
-bool fj__rpc_begin(fj_rpc *rpc, bool client);
+/** @param client  which begins
+ *  @return OK: it goes on; CLOSED: it stops here, and fj__rpc_end() follows; on a server also DEFERRED: who keeps the request answers
+ *  it, and @p rpc may be in another thread's hands; STATE: it was answered */
+fj_code fj__rpc_begin(fj_rpc *rpc, bool client);
 /** The outcome.  @param result, error take; @p error may be NULL with any code */
 void fj__rpc_came(fj_rpc *rpc, fj_code code, json_t *result, fj_error *error);
 /** Those who began hear it. */

@@ -122,7 +122,7 @@ const fj_interceptor spy_interceptor =
 /* ---- a server ----------------------------------------------------------------------------------- */
 
 static pthread_t thread;
-static fj_event *started;
+static fj_event *started, *stopped;
 
 static void *serve(void *user)
 {
@@ -143,7 +143,10 @@ static void *serve(void *user)
     ck_assert_int_eq(fj_server_start(s->server, NULL), FJ_OK);
     fj_event_set(started);
     ck_assert_int_eq(fj_server_run(s->server, NULL), FJ_OK);
-    s->server = fj_server_free(s->server);
+    fj_code code = fj_server_wait(s->server, fj_never(), NULL);
+    ck_assert(code == FJ_OK || code == FJ_TIMEOUT);              /* the latter when it is told to give up */
+    ck_assert_int_eq(fj_event_wait(stopped, fj_never()), FJ_OK); /* who stops it has let go of it */
+    fj_server_free(s->server);
     fj_loop_free(loop);
     return NULL;
 }
@@ -151,6 +154,7 @@ static void *serve(void *user)
 void served_start(served *s)
 {
     ck_assert_int_eq(fj_event_new("started", &started), FJ_OK);
+    ck_assert_int_eq(fj_event_new("stopped", &stopped), FJ_OK);
     ck_assert_int_eq(pthread_create(&thread, NULL, serve, s), 0);
     ck_assert_int_eq(fj_event_wait(started, fj_never()), FJ_OK);
 }
@@ -158,6 +162,9 @@ void served_start(served *s)
 void served_end(served *s)
 {
     fj_server_stop(s->server);
+    fj_event_set(stopped);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    s->server = NULL;
     fj_event_free(started);
+    fj_event_free(stopped);
 }

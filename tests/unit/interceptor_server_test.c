@@ -102,7 +102,8 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    served_end(&server);
+    if (server.server != NULL)
+        served_end(&server);
     client = fj_client_free(client);
     transport = fj_transport_free(transport);
     err = fj_error_free(err);
@@ -393,6 +394,7 @@ START_TEST(a_deferred_request_that_its_server_gives_up_ends)
     fj_request *req = take_kept();
     fj_server_stop(server.server);
     (void)fj__server_abort(server.server);
+    served_end(&server);
     spy_expect("a>s kept a<s:CLOSED");
     fj_request_unref(req);
 }
@@ -408,6 +410,7 @@ START_TEST(a_method_that_is_killed_ends_as_cancelled)
     spy_await("hangs");
     fj_server_stop(server.server);
     ck_assert(fj__server_abort(server.server));
+    served_end(&server);
     spy_expect("a>s hangs a<s:CANCELLED");
 }
 END_TEST
