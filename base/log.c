@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include "base/alloc.h"
+#include "base/log_limit.h"
 #include "base/log_out.h"
 #include "base/native.h"
 
@@ -32,6 +33,7 @@ struct levels {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct levels levels = { .base = FJ_LOG_WARNING, .all = UNSET };
 static atomic_int highest = FJ_LOG_WARNING; /* of all levels in force: the quick way out of fj__log_on() */
+static atomic_bool limited;                 /* there is a limit to be asked */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static const char *const names[] = { "error", "warning", "info", "debug", "trace" };
@@ -278,6 +280,53 @@ static void vlog(fj__log_line *line, const char *format, va_list args)
     errno = saved;
 }
 
+/* ---- how many ------------------------------------------------------------------------------------ */
+
+void fj_log_limit(unsigned burst, unsigned seconds, int except)
+{
+    enter();
+    atomic_store(&limited, fj__log_limit_set(burst, seconds, except));
+    leave();
+}
+
+static void tell(const char *format, ...) FJ_PRINTF(1, 2);
+static void tell(const char *format, ...)
+{
+    fj__log_line line = { .level = FJ_LOG_WARNING, .component = "log" };
+    va_list args;
+
+    va_start(args, format);
+    vlog(&line, format, args);
+    va_end(args);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* What is left out is told of when that begins, and when the next line is let through. */
+static bool within_limit(fj_log_level level, const char *component)
+{
+    fj__log_limit_told told;
+
+    if (!atomic_load_explicit(&limited, memory_order_relaxed))
+        return true;
+    (void)fj__native.pthread_mutex_lock(&lock);
+    bool pass = fj__log_limit_pass(level, component, now_ns(), &told);
+    leave();
+    if (told.left_out != 0)
+        tell("%lu line%s of %s left out: more than %u in %u s", told.left_out,
+             told.left_out == 1 ? " was" : "s were", component, told.burst, told.seconds);
+    if (told.first)
+        tell("more than %u lines of %s in %u s: those that follow are left out and counted", told.burst,
+             component, told.seconds);
+    return pass;
+}
+
 void fj__log_at(const char *file, unsigned line, const char *function, fj_log_level level,
                 const char *component, const char *format, ...)
 {
@@ -286,7 +335,7 @@ void fj__log_at(const char *file, unsigned line, const char *function, fj_log_le
     };
     va_list args;
 
-    if (!fj__log_on(level, component))
+    if (!fj__log_on(level, component) || !within_limit(level, component))
         return;
     va_start(args, format);
     vlog(&l, format, args);
@@ -298,7 +347,7 @@ void fj_log(fj_log_level level, const char *component, const char *format, ...)
     fj__log_line l = { .level = level, .component = component };
     va_list args;
 
-    if (!fj__log_on(level, component))
+    if (!fj__log_on(level, component) || !within_limit(level, component))
         return;
     va_start(args, format);
     vlog(&l, format, args);

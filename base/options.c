@@ -44,6 +44,16 @@ static const fj__option table[] = {
       "Log to standard error, too." },
     { "DEFAULT", "use_json", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__RELOADS,
       "An object a line in the file and on standard error." },
+    { "DEFAULT", "default_log_levels", FJ__OPT_LIST, "", ANY, NULL, NULL, NULL, FJ__RELOADS,
+      "Levels by component, as amqp=WARN,rpc=DEBUG; names of Python's loggers mean nothing here. [fjord] "
+      "log_components has the last word." },
+    { "DEFAULT", "rate_limit_interval", FJ__OPT_INT, "0", 0, 86400, "s", NULL, NULL, FJ__RELOADS,
+      "The time in which rate_limit_burst lines of a component are let through; 0: no limit." },
+    { "DEFAULT", "rate_limit_burst", FJ__OPT_INT, "0", 0, 1e9, NULL, NULL, NULL, FJ__RELOADS,
+      "How many lines of a component are let through in rate_limit_interval; 0: no limit." },
+    { "DEFAULT", "rate_limit_except_level", FJ__OPT_STRING, "CRITICAL", ANY, NULL, NULL, NULL, FJ__RELOADS,
+      "Lines of this level and graver ones are always let through; CRITICAL, which Fjord has not, or empty: "
+      "none." },
     /* oslo lists these three here too, though they act in the group below */
     { "DEFAULT", "rpc_conn_pool_size", FJ__OPT_INT, "30", 1, NO_LIMIT, NULL, NULL, NULL, FJ__NEEDLESS,
       "See the same name in [oslo_messaging_rabbit]." },

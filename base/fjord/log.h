@@ -29,6 +29,10 @@ FJ_API fj_code fj_log_switch(const char *switches, fj_error **err);
 /** "error", "warning", "info", "debug", "trace" (any case) to a level; false when it is none. */
 FJ_API bool fj_log_level_parse(const char *text, fj_log_level *ret);
 FJ_API const char *fj_log_level_name(fj_log_level level);
+/** Let at most @p burst lines of each component through in @p seconds, which oslo.log calls rate_limit_burst and rate_limit_interval.
+ *  What is left out is counted, and told of.  @param burst, seconds  0: no limit, as in the beginning
+ *  @param except  lines of this fj_log_level and graver ones are always let through; -1: none   @thread any */
+FJ_API void fj_log_limit(unsigned burst, unsigned seconds, int except);
 /** Write one line, as the library does: for plug-ins.  @p component is their name.  @thread any */
 FJ_API void fj_log(fj_log_level level, const char *component, const char *format, ...) FJ_PRINTF(3, 4);
 
