@@ -41,7 +41,8 @@ void fj__loop_trouble(fj_loop *loop, const char *what, const fj_error *error);
 
 /** Whether a host drives it by fj_host_ops, so that it has no descriptor of its own. */
 bool fj__loop_hosted(const fj_loop *loop);
-/** The loop whose domain a call from this thread and task uses: the running one, unless it is private. */
+/** The loop whose domain a call from this thread and task uses: the running one, else the thread's if a host turns it, which is
+ *  then asked to come back; unless it is private. */
 fj_loop *fj__loop_domain(void);
 /** What it is for, such as the executor whose loop it is, for those who look from outside.  @param label lends, for ever */
 void fj__loop_set_label(fj_loop *loop, const char *label);

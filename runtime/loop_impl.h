@@ -29,7 +29,7 @@ struct fj__kept {
     void (*freed)(void *value);
 };
 
-struct fj__host; /* loop_host.c */
+struct fj__host; /* loop_host.h */
 struct fj__fd;   /* loop_fds.c */
 struct fj__fd_pair {
     struct fj__fd *reader, *writer;
@@ -104,7 +104,7 @@ static inline bool fj__loop_ours(const fj_loop *loop)
 /** @param host takes when it answers OK; NULL: libev */
 fj_code fj__loop_make(struct fj__host *host, fj_loop **ret, fj_error **err);
 
-/* ---- loop_host.c: what watches, libev or a host ---- */
+/* ---- loop_host*.c: what watches, libev or a host ---- */
 void fj__io_start(fj_loop *loop, ev_io *io);
 /** Nothing when it is not started. */
 void fj__io_stop(fj_loop *loop, ev_io *io);

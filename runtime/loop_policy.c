@@ -112,9 +112,24 @@ void fj_loop_policy_set(const fj_loop_policy *p)
     atomic_store_explicit(&policy, p, memory_order_release);
 }
 
+/* The loop of this thread that a host turns, which therefore comes to what is given to it outside of its turns. */
+static fj_loop *hosted_here(void)
+{
+    fj_loop *loop = ours(here.set);
+
+    if (loop == NULL)
+        loop = ours(here.made);
+    if (loop == NULL || (loop->host == NULL && loop->host_fd < 0) || !fj__loop_here(loop))
+        return NULL;
+    fj__host_stir(loop);
+    return loop;
+}
+
 fj_loop *fj__loop_domain(void)
 {
     fj_loop *loop = fj_loop_running();
 
+    if (loop == NULL)
+        loop = hosted_here();
     return loop != NULL && !loop->is_private ? loop : NULL;
 }

@@ -509,6 +509,14 @@ static void ask_async(fj_loop *loop, void *user)
     fj_future_unref(future);
 }
 
+static pthread_t answered_on;
+
+static void answered_here(fj_future *future, void *user)
+{
+    answered_on = pthread_self();
+    answered(future, user);
+}
+
 static const char *const executors[] = { "coroutine", "green", "bridged" };
 
 START_TEST(a_server_and_its_clients_live_in_one_host)
@@ -526,6 +534,25 @@ START_TEST(a_server_and_its_clients_live_in_one_host)
     fj_server_stop(s.server);
     ck_assert_int_eq(fj_server_wait(s.server, fj_in_ms(10000), NULL),
                      FJ_OK); /* which turns the loop meanwhile */
+    end(&s);
+}
+END_TEST
+
+START_TEST(an_asynchronous_call_of_the_hosts_own_call_backs_ends_in_a_turn_of_its_loop)
+{
+    struct service s;
+    fj_future *future = NULL;
+
+    serve(&s, executors[_i]);
+    for (unsigned i = 1; i <= 2; i++) {
+        ck_assert_int_eq(fj_client_call_async(s.client, "waits", NULL, NULL, &future, NULL), FJ_OK);
+        ck_assert_int_eq(fj_future_then(future, answered_here, &s), FJ_OK);
+        future = fj_future_unref(future);
+        while (s.answered < i)
+            (void)toy_once(&host, -1);
+        ck_assert_int_eq(s.code, FJ_OK);
+        ck_assert(pthread_equal(answered_on, pthread_self()));
+    }
     end(&s);
 }
 END_TEST
@@ -670,6 +697,7 @@ static void both_ways(TCase *t)
     tcase_add_test(t, a_host_that_stops_for_a_while_goes_on_where_it_was);
     tcase_add_test(t, in_a_forked_child_the_hosts_words_do_nothing);
     tcase_add_loop_test(t, a_server_and_its_clients_live_in_one_host, 0, 3);
+    tcase_add_loop_test(t, an_asynchronous_call_of_the_hosts_own_call_backs_ends_in_a_turn_of_its_loop, 0, 3);
     tcase_add_loop_test(t, a_server_is_stopped_and_drained_while_the_host_goes_on, 0, 3);
     if (getenv("FJ_TEST_URL") != NULL)
         tcase_add_test(t, connections_are_kept_while_host_and_loop_are_idle);
