@@ -214,6 +214,9 @@ static const fj__option table[] = {
     { "fjord", "interceptors", FJ__OPT_LIST, NULL, ANY, NULL, NULL, NULL, FJ__FIXED,
       "Interceptors around every call and method, the outermost first: plug-ins' names or absolute paths.  The "
       "options of one are in [interceptor:NAME]." },
+    { "fjord", "transport_plugins", FJ__OPT_LIST, "", ANY, NULL, NULL, NULL, FJ__FIXED,
+      "Drivers that are plug-ins in other places, as unix=/opt/lib/unix.so: the URL's scheme and an absolute "
+      "path." },
     { "fjord", "log_level", FJ__OPT_CHOICE, "warning", ANY, NULL, "error warning info debug trace", NULL,
       FJ__RELOADS, "The lowest level that is logged." },
     { "fjord", "log_components", FJ__OPT_STRING, "", ANY, NULL, NULL, NULL, FJ__RELOADS,

@@ -83,6 +83,28 @@ static fj_code check_folder(const fj__plugin_kind *kind, const char *path, fj_er
     return code;
 }
 
+/* Who may write to a folder above may put another in the place of one below it.  Groups are not asked: homes have groups. */
+static fj_code check_above(const fj__plugin_kind *kind, const char *path, fj_error **err)
+{
+    struct stat s;
+    char *dir = fj__strdup(path);
+    fj_code code = FJ_OK;
+
+    if (dir == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for the %s %s", kind->what, path);
+    for (char *slash; code == FJ_OK && (slash = strrchr(dir, '/')) != NULL; *slash = '\0') {
+        slash[slash == dir] = '\0'; /* of the last one there stays "/" */
+        if (stat(dir, &s) != 0)
+            code = fj_fail(err, kind->code, "the %s %s: %s: %s", kind->what, path, dir, strerror(errno));
+        else if ((s.st_mode & S_IWOTH) != 0 && (s.st_mode & S_ISVTX) == 0)
+            code = fj_fail(err, kind->code,
+                           "the %s %s is not loaded: others may write to a folder above it (chmod o-w %s)",
+                           kind->what, path, dir);
+    }
+    fj__free(dir);
+    return code;
+}
+
 /* @param path with no link in it */
 static fj_code check_file(const fj__plugin_kind *kind, const char *path, fj_error **err)
 {
@@ -99,7 +121,8 @@ static fj_code check_file(const fj__plugin_kind *kind, const char *path, fj_erro
     if ((s.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return fj_fail(err, kind->code, "the %s %s is not loaded: others may write to it (chmod go-w %s)",
                        kind->what, path, path);
-    return check_folder(kind, path, err);
+    fj_code code = check_folder(kind, path, err);
+    return code == FJ_OK ? check_above(kind, path, err) : code;
 }
 
 /* ---- loading -------------------------------------------------------------------------------------- */
@@ -124,8 +147,10 @@ static fj_code check_table(const fj__plugin_kind *kind, void *handle, const char
         return fj_fail(err, kind->code,
                        "%s is not made for this version of Fjord: its %s has ABI %u, this library %u", path,
                        kind->what, (unsigned)abi, (unsigned)kind->abi);
-    if (!kind->complete(table))
-        return fj_fail(err, kind->code, "%s gives an incomplete table of the %s", path, kind->what);
+    const char *missing = kind->lacks(table);
+    if (missing != NULL)
+        return fj_fail(err, kind->code, "%s gives an incomplete table of the %s: no %s", path, kind->what,
+                       missing);
     *ret = table;
     return FJ_OK;
 }
@@ -174,8 +199,8 @@ static fj_code path_of(const fj__plugin_kind *kind, const char *dir, const char 
     return *ret != NULL ? FJ_OK : fj_fail(err, FJ_NOMEM, "no memory for the %s \"%s\"", kind->what, name);
 }
 
-fj_code fj__plugin_load(const fj__plugin_kind *kind, const char *dir, const char *name, const void **ret,
-                        fj_error **err)
+fj_code fj__plugin_load(const fj__plugin_kind *kind, const char *dir, const char *name, const char *called,
+                        const void **ret, fj_error **err)
 {
     char *path = NULL, *real = NULL;
     fj_code code = path_of(kind, dir, name, &path, err);
@@ -191,6 +216,12 @@ fj_code fj__plugin_load(const fj__plugin_kind *kind, const char *dir, const char
         code = check_file(kind, real, err);
         if (code == FJ_OK)
             code = load(kind, real, ret, err);
+    }
+    if (called == NULL && name[0] != '/')
+        called = name;
+    if (code == FJ_OK && kind->has_name != NULL && called != NULL && !kind->has_name(*ret, called)) {
+        *ret = NULL; /* it stays loaded: by another name it may be wanted */
+        code = fj_fail(err, kind->code, "%s is no %s \"%s\": it has another name", real, kind->what, called);
     }
     free(real);
     fj__free(path);

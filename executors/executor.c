@@ -61,21 +61,31 @@ static fj_code unknown(fj_code code, fj_error *why, fj_error **err)
 
 /* ---- plug-ins ---------------------------------------------------------------------------------- */
 
-static bool is_complete(const void *table)
+static const char *lacks(const void *table)
 {
     const fj_executor_ops *ops = table;
 
-    return ops->size >= sizeof(fj_executor_ops) && ops->name != NULL && ops->create != NULL &&
-           ops->start != NULL && ops->submit != NULL && ops->invoke != NULL && ops->close != NULL &&
-           ops->stop != NULL && ops->abort != NULL && ops->free != NULL && ops->running != NULL &&
-           ((ops->caps & FJ_EXECUTOR_STEPS) == 0 || ops->step != NULL);
+    if (ops->size < sizeof(fj_executor_ops))
+        return "room for all slots (its size is too small)";
+    return ops->name == NULL                                           ? "name"
+           : ops->create == NULL                                       ? "create"
+           : ops->start == NULL                                        ? "start"
+           : ops->submit == NULL                                       ? "submit"
+           : ops->invoke == NULL                                       ? "invoke"
+           : ops->close == NULL                                        ? "close"
+           : ops->stop == NULL                                         ? "stop"
+           : ops->abort == NULL                                        ? "abort"
+           : ops->free == NULL                                         ? "free"
+           : ops->running == NULL                                      ? "running"
+           : (ops->caps & FJ_EXECUTOR_STEPS) != 0 && ops->step == NULL ? "step"
+                                                                       : NULL;
 }
 
 static const fj__plugin_kind plugin = { .what = "executor",
                                         .symbol = "fj_executor_plugin",
                                         .abi = FJ_EXECUTOR_ABI,
                                         .code = FJ_NO_EXECUTOR,
-                                        .complete = is_complete };
+                                        .lacks = lacks };
 
 fj_code fj_executor_find(const fj_conf *conf, const char *name, const fj_executor_ops **ret, fj_error **err)
 {
@@ -89,7 +99,7 @@ fj_code fj_executor_find(const fj_conf *conf, const char *name, const fj_executo
         }
     }
     const char *dir = conf != NULL ? fj_conf_str(conf, "fjord", "plugin_dir") : NULL;
-    fj_code code = fj__plugin_load(&plugin, dir, name, &table, &why);
+    fj_code code = fj__plugin_load(&plugin, dir, name, NULL, &table, &why);
     if (code != FJ_OK)
         return unknown(code, why, err);
     *ret = table;

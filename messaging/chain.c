@@ -10,24 +10,26 @@
 
 /* ---- plug-ins ----------------------------------------------------------------------------------- */
 
-static bool is_complete(const void *table)
+static const char *lacks(const void *table)
 {
     const fj_interceptor *ops = table;
 
-    return ops->size >= sizeof(fj_interceptor) && ops->name != NULL && ops->name[0] != '\0';
+    if (ops->size < sizeof(fj_interceptor))
+        return "room for all slots (its size is too small)";
+    return ops->name == NULL || ops->name[0] == '\0' ? "name" : NULL;
 }
 
 static const fj__plugin_kind plugin = { .what = "interceptor",
                                         .symbol = "fj_interceptor_plugin",
                                         .abi = FJ_INTERCEPTOR_ABI,
                                         .code = FJ_BAD_CONFIG,
-                                        .complete = is_complete };
+                                        .lacks = lacks };
 
 fj_code fj_interceptor_find(const fj_conf *conf, const char *name, const fj_interceptor **ret, fj_error **err)
 {
     const char *dir = conf != NULL ? fj_conf_str(conf, "fjord", "plugin_dir") : NULL;
     const void *table = NULL;
-    fj_code code = fj__plugin_load(&plugin, dir, name, &table, err);
+    fj_code code = fj__plugin_load(&plugin, dir, name, NULL, &table, err);
 
     if (code == FJ_OK)
         *ret = table;

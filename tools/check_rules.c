@@ -104,6 +104,27 @@ static void folder_rule(const place *p, const char *value)
         check_add(p->c, CHECK_WARNING, p->origin, p->group, p->key, "%.200s is no folder", value);
 }
 
+/* Each is NAME=/PATH, and what is there is of that name. */
+static void plugins_rule(const place *p, const char *value)
+{
+    char **items = fj__option_split(value);
+
+    for (size_t i = 0; items != NULL && items[i] != NULL; i++) {
+        const fj_driver_ops *ops = NULL;
+        fj_error *err = NULL;
+        char *is = strchr(items[i], '=');
+        if (is == NULL || is == items[i] || is[1] != '/') {
+            check_add(p->c, CHECK_ERROR, p->origin, p->group, p->key,
+                      "\"%.80s\" is not of the form NAME=/ABSOLUTE/PATH.so", items[i]);
+            continue;
+        }
+        *is = '\0';
+        if (p->c->conf != NULL && fj_driver_find(p->c->conf, items[i], &ops, &err) != FJ_OK)
+            tell_error(p, CHECK_ERROR, err);
+    }
+    fj__option_items_free(items);
+}
+
 static void notify_rule(const place *p, const char *value)
 {
     static const char *const drivers[] = { "messaging", "messagingv2", "routing", "log", "test", "noop", "" };
@@ -143,6 +164,7 @@ static const struct {
     { "fjord", "patch", patch_rule },
     { "fjord", "log_components", components_rule },
     { "fjord", "plugin_dir", folder_rule },
+    { "fjord", "transport_plugins", plugins_rule },
     { NOTIFY, "driver", notify_rule },
     { RABBIT, "kombu_compression", compression_rule },
     { RABBIT, "rabbit_transient_queues_ttl", ttl_rule },

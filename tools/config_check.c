@@ -273,19 +273,27 @@ static size_t read_all(check *c, const tool_opts *o)
     return n;
 }
 
-/* What drivers and executors are looked for with: the plug-in folder that is in effect.  NULL: the environment is wrong */
+/* As it is in effect.  @return false: it cannot be */
+static bool take_over(const check *c, const char *key, fj_conf *conf)
+{
+    fj__value v = { 0 };
+    fj_error *err = NULL;
+    bool good = fj__value_make(c->state, fj__option_find("fjord", key), &v, NULL) != FJ_OK || v.text == NULL ||
+                fj_conf_set(conf, "fjord", key, v.text, &err) == FJ_OK;
+
+    fj__value_fini(&v);
+    fj_error_free(err);
+    return good;
+}
+
+/* What drivers and executors are looked for with: where plug-ins are.  NULL: the environment is wrong */
 static fj_conf *registry_conf(const check *c)
 {
     fj_conf *conf = NULL;
-    fj__value v = { 0 };
-    fj_error *err = NULL;
 
-    if (fj_conf_load("/dev/null", &conf, &err) == FJ_OK &&
-        fj__value_make(c->state, fj__option_find("fjord", "plugin_dir"), &v, NULL) == FJ_OK && v.text != NULL &&
-        fj_conf_set(conf, "fjord", "plugin_dir", v.text, &err) != FJ_OK)
+    if (fj_conf_load("/dev/null", &conf, NULL) == FJ_OK &&
+        (!take_over(c, "plugin_dir", conf) || !take_over(c, "transport_plugins", conf)))
         conf = fj_conf_free(conf);
-    fj__value_fini(&v);
-    fj_error_free(err);
     return conf;
 }
 

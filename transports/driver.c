@@ -20,20 +20,46 @@ static bool has_name(const fj_driver_ops *ops, const char *name)
     return false;
 }
 
-static bool is_complete(const void *table)
+static const char *lacks(const void *table)
 {
     const fj_driver_ops *ops = table;
 
-    return ops->size >= offsetof(fj_driver_ops, listens) && ops->name != NULL && ops->open != NULL &&
-           ops->send != NULL && ops->flush != NULL && ops->listen != NULL && ops->close != NULL &&
-           ops->stop != NULL && ops->free != NULL;
+    if (ops->size < offsetof(fj_driver_ops, listens)) /* what came later may be missing */
+        return "room for all slots (its size is too small)";
+    return ops->name == NULL     ? "name"
+           : ops->open == NULL   ? "open"
+           : ops->send == NULL   ? "send"
+           : ops->flush == NULL  ? "flush"
+           : ops->listen == NULL ? "listen"
+           : ops->close == NULL  ? "close"
+           : ops->stop == NULL   ? "stop"
+           : ops->free == NULL   ? "free"
+                                 : NULL;
+}
+
+static bool is_called(const void *table, const char *name)
+{
+    return has_name(table, name);
 }
 
 static const fj__plugin_kind plugin = { .what = "driver",
                                         .symbol = "fj_driver_plugin",
                                         .abi = FJ_DRIVER_ABI,
                                         .code = FJ_NO_DRIVER,
-                                        .complete = is_complete };
+                                        .lacks = lacks,
+                                        .has_name = is_called };
+
+/* The path that [fjord] transport_plugins has for the name; NULL: none. */
+static const char *path_of(const fj_conf *conf, const char *name)
+{
+    const char *const *items = conf != NULL ? fj_conf_list(conf, "fjord", "transport_plugins") : NULL;
+    size_t n = strlen(name);
+
+    for (; items != NULL && *items != NULL; items++)
+        if (strncmp(*items, name, n) == 0 && (*items)[n] == '=')
+            return *items + n + 1;
+    return NULL;
+}
 
 fj_code fj_driver_find(const fj_conf *conf, const char *name, const fj_driver_ops **ret, fj_error **err)
 {
@@ -45,10 +71,13 @@ fj_code fj_driver_find(const fj_conf *conf, const char *name, const fj_driver_op
             return FJ_OK;
         }
     }
-    if (name[0] == '/') /* a URL has no way to name one by its path */
-        return fj_fail(err, FJ_NO_DRIVER, "\"%s\" is not a driver's name", name);
     const char *dir = conf != NULL ? fj_conf_str(conf, "fjord", "plugin_dir") : NULL;
-    fj_code code = fj__plugin_load(&plugin, dir, name, &table, err);
+    const char *path = path_of(conf, name);
+    if (path != NULL && path[0] != '/')
+        return fj_fail(err, FJ_NO_DRIVER, "[fjord] transport_plugins has no absolute path for \"%s\": %s", name,
+                       path);
+    fj_code code =
+        fj__plugin_load(&plugin, dir, path != NULL ? path : name, name[0] == '/' ? NULL : name, &table, err);
     if (code == FJ_OK)
         *ret = table;
     return code;

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <fjord/executor.h>
+#include <fjord/transport.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -31,8 +32,9 @@ static const char good[] =
     "FJ_OK; }\n"
     "static unsigned running(const fj_executor *x, unsigned *n) { (void)x; (void)n; return 0; }\n"
     "#ifndef ABI\n#define ABI FJ_EXECUTOR_ABI\n#endif\n"
+    "#ifndef SIZE\n#define SIZE sizeof ops\n#endif\n"
     "#ifndef RUNNING\n#define RUNNING running\n#endif\n"
-    "static const fj_executor_ops ops = { .abi = ABI, .size = sizeof ops, .name = \"mine\", .create = create,\n"
+    "static const fj_executor_ops ops = { .abi = ABI, .size = SIZE, .name = \"mine\", .create = create,\n"
     "    .start = start, .submit = submit, .invoke = invoke, .close = none, .stop = stop, .abort = none,\n"
     "    .free = none, .running = RUNNING };\n"
     "__attribute__((visibility(\"default\"))) const fj_executor_ops *fj_executor_plugin(void)\n"
@@ -163,7 +165,9 @@ END_TEST
 START_TEST(an_incomplete_table_is_refused)
 {
     build("half", "-DRUNNING=NULL", good);
-    refused("half", "incomplete");
+    refused("half", "incomplete table of the executor: no running");
+    build("small", "-DSIZE=8", good);
+    refused("small", "its size is too small");
 }
 END_TEST
 
@@ -245,17 +249,145 @@ START_TEST(one_that_belongs_to_somebody_else_is_refused)
 }
 END_TEST
 
-START_TEST(drivers_are_loaded_in_the_same_way)
+START_TEST(one_below_a_folder_that_others_may_write_to_is_refused_unless_that_is_sticky)
+{
+    char *above = path_of("above"), *below = path_of("above/below");
+
+    ck_assert_int_eq(mkdir(above, 0755), 0);
+    ck_assert_int_eq(mkdir(below, 0755), 0);
+    build("above/below/mine", "", good);
+    ck_assert_int_eq(fj_conf_set(conf, "fjord", "plugin_dir", below, NULL), FJ_OK);
+    mode("above", 0777);
+    refused("mine", "others may write to a folder above it (chmod o-w");
+    mode("above", 01777);
+    ck_assert_ptr_nonnull(find("mine"));
+    fj__free(above);
+    fj__free(below);
+}
+END_TEST
+
+/* ---- drivers --------------------------------------------------------------------------------------- */
+
+static const char carrier[] =
+    "#include <fjord/driver.h>\n"
+    "static fj_code open_it(const fj_conf *c, const fj_url *u, fj_driver **r, fj_error **e)\n"
+    "{ (void)c; (void)u; (void)r; return fj_fail(e, FJ_UNSUPPORTED, \"the pigeon sleeps\"); }\n"
+    "static fj_code send_it(fj_driver *d, const fj_send *s, fj_future **r, fj_error **e)\n"
+    "{ (void)d; (void)s; (void)r; (void)e; return FJ_CLOSED; }\n"
+    "static fj_code wait_it(fj_driver *d, fj_deadline b, fj_error **e)\n"
+    "{ (void)d; (void)b; (void)e; return FJ_OK; }\n"
+    "static fj_code listen_it(fj_driver *d, const fj_target *t, const fj_listen_opts *o, fj_deadline b,\n"
+    "    fj_listener **r, fj_error **e) { (void)d; (void)t; (void)o; (void)b; (void)r; (void)e; return "
+    "FJ_CLOSED; }\n"
+    "static void none(fj_driver *d) { (void)d; }\n"
+    "#ifndef ABI\n#define ABI FJ_DRIVER_ABI\n#endif\n"
+    "#ifndef SIZE\n#define SIZE sizeof ops\n#endif\n"
+    "#ifndef FLUSH\n#define FLUSH wait_it\n#endif\n"
+    "static const char *const others[] = { \"dove\", NULL };\n"
+    "static const fj_driver_ops ops = { .abi = ABI, .size = SIZE, .name = \"pigeon\", .aliases = others,\n"
+    "    .open = open_it, .send = send_it, .flush = FLUSH, .listen = listen_it, .close = none, .stop = "
+    "wait_it,\n"
+    "    .free = none };\n"
+    "__attribute__((visibility(\"default\"))) const fj_driver_ops *fj_driver_plugin(void) { return &ops; }\n";
+
+static const fj_driver_ops *find_driver(const char *name)
 {
     const fj_driver_ops *ops = NULL;
 
-    build("pigeon", "", "int nothing;\n");
-    ck_assert_int_eq(fj_driver_find(conf, "pigeon", &ops, &err), FJ_NO_DRIVER);
-    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "does not export fj_driver_plugin"));
     err = fj_error_free(err);
-    mode("pigeon.so", 0777);
-    ck_assert_int_eq(fj_driver_find(conf, "pigeon", &ops, &err), FJ_NO_DRIVER);
-    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "others may write to it"));
+    return fj_driver_find(conf, name, &ops, &err) == FJ_OK ? ops : NULL;
+}
+
+static void driver_refused(const char *name, const char *words)
+{
+    ck_assert_ptr_null(find_driver(name));
+    ck_assert_int_eq(fj_error_code(err), FJ_NO_DRIVER);
+    ck_assert_msg(strstr(fj_error_text(err), words) != NULL, "\"%s\" says nothing of \"%s\"",
+                  fj_error_text(err), words);
+}
+
+START_TEST(a_driver_is_found_by_the_scheme_of_a_url_in_the_folder)
+{
+    fj_transport *t = NULL;
+
+    build("pigeon", "", carrier);
+    const fj_driver_ops *first = find_driver("pigeon");
+    ck_assert_ptr_nonnull(first);
+    ck_assert_str_eq(first->name, "pigeon");
+    ck_assert_int_eq(fj_transport_open(conf, "pigeon+fast://loft/", &t, &err), FJ_UNSUPPORTED);
+    ck_assert_str_eq(fj_error_text(err), "the pigeon sleeps");
+    err = fj_error_free(err);
+    ck_assert_int_eq(fj_transport_open(conf, "warp://", &t, &err), FJ_NO_DRIVER);
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "/warp.so: No such file"));
+}
+END_TEST
+
+START_TEST(a_driver_is_found_by_the_path_that_the_configuration_has_for_its_name_or_an_alias)
+{
+    char *path = path_of("pigeon.so"),
+         *list = fj__format("crow=/nonexistent.so, pigeon=%s, dove=%s", path, path);
+    fj_transport *t = NULL;
+
+    build("pigeon", "", carrier);
+    ck_assert_int_eq(fj_conf_set(conf, "fjord", "plugin_dir", "", NULL), FJ_OK);
+    driver_refused("pigeon", "plugin_dir is unset");
+    ck_assert_int_eq(fj_conf_set(conf, "fjord", "transport_plugins", list, NULL), FJ_OK);
+    const fj_driver_ops *first = find_driver("pigeon");
+    ck_assert_ptr_nonnull(first);
+    ck_assert_ptr_eq(find_driver("dove"), first);
+    ck_assert_ptr_eq(find_driver(path), first);
+    ck_assert_int_eq(fj_transport_open(conf, "dove://", &t, &err), FJ_UNSUPPORTED);
+    driver_refused("crow", "/nonexistent.so: No such file");
+    driver_refused("pig", "plugin_dir is unset");
+    ck_assert_int_eq(fj_conf_set(conf, "fjord", "transport_plugins", "pigeon=lib/pigeon.so", NULL), FJ_OK);
+    driver_refused("pigeon", "transport_plugins has no absolute path for \"pigeon\": lib/pigeon.so");
+    fj__free(list);
+    fj__free(path);
+}
+END_TEST
+
+START_TEST(a_driver_of_another_name_is_refused_by_this_one_alone)
+{
+    char *path = path_of("crow.so");
+
+    build("crow", "", carrier);
+    driver_refused("crow", "crow.so is no driver \"crow\": it has another name");
+    ck_assert_ptr_nonnull(find_driver(path));
+    driver_refused("crow", "crow.so is no driver \"crow\": it has another name");
+    fj__free(path);
+}
+END_TEST
+
+START_TEST(a_driver_that_does_not_fit_is_refused)
+{
+    build("empty", "", "int nothing;\n");
+    driver_refused("empty", "does not export fj_driver_plugin");
+    build("old", "'-DABI=(FJ_DRIVER_ABI + 1)'", carrier);
+    driver_refused("old", "old.so is not made for this version of Fjord: its driver has ABI");
+    build("small", "-DSIZE=16", carrier);
+    driver_refused(
+        "small",
+        "small.so gives an incomplete table of the driver: no room for all slots (its size is too small)");
+    build("half", "-DFLUSH=NULL", carrier);
+    driver_refused("half", "incomplete table of the driver: no flush");
+    driver_refused("../pigeon", "is neither the name of a plug-in nor an absolute path");
+    driver_refused("/nonexistent/pigeon.so", "No such file");
+}
+END_TEST
+
+START_TEST(a_driver_that_others_may_write_to_is_refused)
+{
+    char *path = path_of("pigeon.so");
+
+    build("pigeon", "", carrier);
+    mode("pigeon.so", 0775);
+    driver_refused("pigeon", "pigeon.so is not loaded: others may write to it");
+    mode("pigeon.so", 0755);
+    mode("", 0775);
+    driver_refused(path, "others may write to its folder");
+    mode("", 0755);
+    ck_assert_ptr_nonnull(find_driver("pigeon"));
+    fj__free(path);
 }
 END_TEST
 
@@ -278,7 +410,12 @@ int main(void)
     tcase_add_test(t, one_in_a_folder_that_others_may_write_to_is_refused_unless_the_folder_is_sticky);
     if (geteuid() == 0)
         tcase_add_test(t, one_that_belongs_to_somebody_else_is_refused);
-    tcase_add_test(t, drivers_are_loaded_in_the_same_way);
+    tcase_add_test(t, one_below_a_folder_that_others_may_write_to_is_refused_unless_that_is_sticky);
+    tcase_add_test(t, a_driver_is_found_by_the_scheme_of_a_url_in_the_folder);
+    tcase_add_test(t, a_driver_is_found_by_the_path_that_the_configuration_has_for_its_name_or_an_alias);
+    tcase_add_test(t, a_driver_of_another_name_is_refused_by_this_one_alone);
+    tcase_add_test(t, a_driver_that_does_not_fit_is_refused);
+    tcase_add_test(t, a_driver_that_others_may_write_to_is_refused);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

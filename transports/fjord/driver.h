@@ -181,8 +181,11 @@ struct fj_driver {
     const fj_driver_ops *ops;
 };
 
-/** Find a driver by the name in a URL: a built-in one, else `<name>.so` in the plug-in folder
- *  ([fjord] plugin_dir of @p conf).  Lends, for ever.  @errors NO_DRIVER names what was tried.  @thread any */
+/** Find a driver by the name in a URL: a built-in one, else the file that [fjord] transport_plugins of @p conf has for
+ *  it, else `<name>.so` in the plug-in folder ([fjord] plugin_dir); or by the absolute path of its file, as an executor.
+ *  A plug-in's table must have that name, or an alias.  One is refused, in words that name the file and say why, when it is not to be
+ *  had, when others may change it, when it was made for another ABI, or its table is not whole.
+ *  @param conf lends; NULL: no plug-ins but by path   @param ret lends, for ever   @errors NO_DRIVER, NOMEM   @thread any */
 FJ_API FJ_MUST_USE fj_code fj_driver_find(const fj_conf *conf, const char *name, const fj_driver_ops **ret,
                                           fj_error **err);
 
