@@ -117,6 +117,9 @@ LOAD      := $(BUILD)/load/mixed
 # executor_serial.c makes serial.so.
 plugin_of = $(BUILD)/plugins/$(lastword $(subst _, ,$(basename $(notdir $(1))))).so
 PLUGINS   := $(foreach p,$(PLUGIN_SRC),$(call plugin_of,$(p)))
+UNIX_SRC  := $(addprefix examples/plugins/unix/,driver.c link.c listener.c wire.c)
+BROKER_SRC := $(addprefix examples/plugins/unix/,broker.c queues.c wire.c)
+UNIX      := $(BUILD)/plugins/unix.so $(BUILD)/plugins/unix-broker
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
 ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 ALL_SRC   += $(MIG_SRC) $(HOST_SRC)
@@ -254,6 +257,9 @@ $(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx.cc)))))
 
+# All of the library, for the plug-ins that these load.
+$(addprefix $(BUILD)/tests/,conformance_test unhooked_test unix_test): private LDFLAGS += -Wl,--whole-archive $(STATIC) -Wl,--no-whole-archive
+
 # Programs with the hooks in front of libc, linked as a user's are.  A sanitizer's library is always the first, and its
 # functions would be in front of the hooks: there the hooks are in the program itself.
 HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test host_test bridged_test bridged_locks_test green_server_test flavours_test) \
@@ -328,12 +334,20 @@ $(MODULES): $(BUILD)/interop/%.so: $(BUILD)/obj/tests/interop/module/%.o
 # Plug-ins of users: public headers and nothing else, and not linked with the library, which their process has.  Nobody else may be
 # able to write to one, whatever the umask.
 $(BUILD)/tests/executor_test $(BUILD)/tests/plugin_test $(BUILD)/tests/interceptor_test: | $(PLUGINS)
+PLUGIN_CC = $(CC) -std=c11 -D_GNU_SOURCE $(WARN) -I$(BUILD)/plugins/headers $(shell pkg-config --cflags jansson) $(CPPFLAGS) $(CFLAGS) \
+	$(SANFLAGS) -fPIC -fvisibility=hidden -pthread
+$(BUILD)/plugins/headers/made: $(HEADERS) $(BUILD)/flags
+	@mkdir -p $(@D)/fjord && ln -sf $(addprefix $(CURDIR)/,$(HEADERS)) $(@D)/fjord && chmod go-w $(@D)/.. && touch $@
 $(foreach p,$(PLUGIN_SRC),$(eval $(call plugin_of,$(p)): $(p)))
-$(PLUGINS): $(HEADERS) $(BUILD)/flags
-	@mkdir -p $(@D)/headers/fjord && ln -sf $(addprefix $(CURDIR)/,$(HEADERS)) $(@D)/headers/fjord && chmod go-w $(@D)
+$(PLUGINS): $(BUILD)/plugins/headers/made
 	$(call say,LINK,$@)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -I$(@D)/headers $(shell pkg-config --cflags jansson) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) -fPIC \
-		-fvisibility=hidden -pthread -shared $(filter %.c,$^) -o $@ && chmod go-w $@
+	$(Q)$(PLUGIN_CC) -shared $(filter %.c,$^) -o $@ && chmod go-w $@
+$(BUILD)/plugins/unix.so: $(UNIX_SRC) $(wildcard examples/plugins/unix/*.h) $(BUILD)/plugins/headers/made
+	$(call say,LINK,$@)
+	$(Q)$(PLUGIN_CC) -shared $(UNIX_SRC) -o $@ && chmod go-w $@
+$(BUILD)/plugins/unix-broker: $(BROKER_SRC) $(wildcard examples/plugins/unix/*.h) $(BUILD)/plugins/headers/made
+	$(call say,LINK,$@)
+	$(Q)$(PLUGIN_CC) $(BROKER_SRC) -o $@
 
 $(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
@@ -362,7 +376,7 @@ check: setup ## install what is needed, build, and run every test; ends with `N 
 	@$(MAKE) $(PARALLEL) --no-print-directory check-built
 check-built: all tests $(if $(SAN)$(FIBRE),,$(if $(shell command -v $(CROSS_CC)),cross))
 	@BUILD='$(BUILD)' SAN='$(SAN)' CC='$(CC)' tests/run
-tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_cost $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(LOAD) $(GDB) $(MODULES) $(PLUGINS) $(HOSTS) ## build the unit tests and the C side of the interop tests
+tests: $(TESTS) $(BUILD)/tests/hooks_plain $(BUILD)/tests/hooks_cost $(BUILD)/tests/hooks_zeros.so $(PEERS) $(GREENS) $(LOAD) $(GDB) $(MODULES) $(PLUGINS) $(UNIX) $(HOSTS) ## build the unit tests and the C side of the interop tests
 
 check-asan: ## the same under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory check SAN=address

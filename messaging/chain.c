@@ -96,7 +96,7 @@ static fj_code grow(fj__chain *chain, size_t n, fj_error **err)
 fj_code fj__chain_add(fj__chain *chain, const fj_conf *conf, const char *name, const fj_interceptor *ops,
                       void *user, fj_error **err)
 {
-    if (ops == NULL || ops->abi != FJ_INTERCEPTOR_ABI || !is_complete(ops))
+    if (ops == NULL || ops->abi != FJ_INTERCEPTOR_ABI || lacks(ops) != NULL)
         return fj_fail(err, FJ_BAD_ARGS, "the interceptor's table is broken");
     fj_code code = grow(chain, chain->n + 1, err);
     if (code != FJ_OK)

@@ -7,6 +7,8 @@
  *
  *   FJ_TEST_EXECUTORS  names of plug-ins that join (OS_FJORD__PLUGIN_DIR says where they are)
  *   FJ_TEST_URL   a broker; without it fake:// alone is tested
+ *   FJ_TEST_TRANSPORTS  more URLs, with a space between: of transports that join, which may be plug-ins.  Where one names a port,
+ *                 or a path and no host, a proxy stands before it in the scenarios in which connections are lost
  *   FJ_CELLS      runs those cells alone whose name, "SCENARIO, EXECUTOR, FLAVOUR, TRANSPORT", contains it
  *   FJ_SEED       what a cell leaves open is thrown by dice: their first seed (1)
  *   FJ_SEEDS      and how many seeds (2; 1 where FJ_SEED is given); a failure names its own
@@ -204,6 +206,20 @@ static int run_table(const char *on, int *ret_run)
     return n_runs - good;
 }
 
+/* Those of FJ_TEST_TRANSPORTS. */
+static int run_more(int *ret_run)
+{
+    static char more[1024];
+    const char *named = getenv("FJ_TEST_TRANSPORTS");
+    char *rest = NULL;
+    int failed = 0;
+
+    (void)snprintf(more, sizeof more, "%s", named != NULL ? named : "");
+    for (char *one = strtok_r(more, " ", &rest); one != NULL; one = strtok_r(NULL, " ", &rest))
+        failed += run_table(one, ret_run);
+    return failed;
+}
+
 int main(void)
 {
     const char *broker = getenv("FJ_TEST_URL");
@@ -222,6 +238,7 @@ int main(void)
     failed += run_table("fake://", &n);
     if (broker != NULL && *broker != '\0')
         failed += run_table(broker, &n);
+    failed += run_more(&n);
     (void)printf("%d passed, %d failed\n", n - failed, failed);
     return failed == 0 && n > 0 ? 0 : 1;
 }

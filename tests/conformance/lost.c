@@ -94,8 +94,8 @@ static atomic_uint complaints;
 
 static void count_complaints(void *user, fj_log_level level, const char *component, const char *text)
 {
-    (void)user, (void)text;
-    if (strcmp(component, "amqp") == 0 && level <= FJ_LOG_ERROR)
+    (void)text;
+    if (is_from_transport(user, component) && level <= FJ_LOG_ERROR)
         atomic_fetch_add(&complaints, 1);
 }
 
@@ -124,7 +124,7 @@ static void late_ack(const cell *c)
     opts.name = "second";
     rig *second = rig_up_with(c, &opts);
     permit_all(second);
-    fj_log_set(count_complaints, NULL);
+    fj_log_set(count_complaints, &first->cell);
     rig_cut_down(first);
     answered_by("second", calls, n);
     if (early)

@@ -124,14 +124,19 @@ static fj_conf *configured(const char *text)
     return conf;
 }
 
-/* The cell's URL with a proxy before the broker. */
+/* The cell's URL with a proxy before the broker: at the port that it names, or, where no host is named, at the path. */
 static proxy *stand_between(const char *url, char *ret, size_t size)
 {
-    const char *colon = strrchr(url, ':'), *slash = colon != NULL ? strchr(colon, '/') : NULL;
-    proxy *p;
+    const char *place = strstr(url, "://"), *colon = strrchr(url, ':');
 
-    ck_assert_msg(colon != NULL, "%s names no port", url);
-    p = proxy_new((uint16_t)strtoul(colon + 1, NULL, 10));
+    ck_assert_msg(place != NULL && (place[3] == '/' || colon != place), "%s names neither port nor path", url);
+    if (place[3] == '/') {
+        proxy *p = proxy_new_at(place + 3);
+        (void)snprintf(ret, size, "%.*s://%s", (int)(place - url), url, proxy_path(p));
+        return p;
+    }
+    const char *slash = strchr(colon, '/');
+    proxy *p = proxy_new((uint16_t)strtoul(colon + 1, NULL, 10));
     (void)snprintf(ret, size, "%.*s:%u%s", (int)(colon - url), url, proxy_port(p), slash != NULL ? slash : "");
     return p;
 }
@@ -349,6 +354,17 @@ void expect(fj_code code, fj_code wanted, fj_error *err)
 bool is_fake(const cell *c)
 {
     return strncmp(c->url, "fake:", 5) == 0;
+}
+
+bool is_rabbit(const cell *c)
+{
+    return strncmp(c->url, "rabbit:", 7) == 0;
+}
+
+bool is_from_transport(const cell *c, const char *component)
+{
+    return strcmp(component, "amqp") == 0 ||
+           (strncmp(c->url, component, strlen(component)) == 0 && c->url[strlen(component)] == ':');
 }
 
 bool is_on_loop(const cell *c)

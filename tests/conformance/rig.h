@@ -85,6 +85,9 @@ void rig_cut_client(rig *r);
 /** Fail the test unless @p code is @p wanted. */
 void expect(fj_code code, fj_code wanted, fj_error *err);
 bool is_fake(const cell *c);
+bool is_rabbit(const cell *c);
+/** Whether the log's component is the transport of the cell: a plug-in's has the name of its scheme. */
+bool is_from_transport(const cell *c, const char *component);
 /** Whether the executor of the cell runs methods on a loop. */
 bool is_on_loop(const cell *c);
 /** Whether the executor runs methods at the same time at all. */

@@ -6,15 +6,24 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { PAIRS = 16 };
 
+union place {
+    struct sockaddr any;
+    struct sockaddr_in port;
+    struct sockaddr_un path;
+};
+
 struct proxy {
-    uint16_t port, onward;
+    union place at, onward;
     int listener, wake;
     int ends[PAIRS][2]; /* client, broker; -1: none */
     pthread_t thread;
@@ -23,14 +32,29 @@ struct proxy {
     bool leave, cut, reset, down; /* under the lock */
 };
 
-static struct sockaddr_in here(uint16_t port)
+static union place port_of(uint16_t port)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+    union place at = { .port = { .sin_family = AF_INET, .sin_port = htons(port) } };
 
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    at.port.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return at;
 }
 
+static union place path_of(const char *path)
+{
+    union place at = { .path = { .sun_family = AF_UNIX } };
+
+    ck_assert_uint_lt(strlen(path), sizeof at.path.sun_path);
+    memcpy(at.path.sun_path, path, strlen(path) + 1);
+    return at;
+}
+
+static socklen_t size_of(const union place *at)
+{
+    return at->any.sa_family == AF_UNIX ? sizeof at->path : sizeof at->port;
+}
+
+/* Answered without delay; a local socket is anyway. */
 static void prompt(int fd)
 {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
@@ -48,15 +72,14 @@ static void end_pair(int *ends, bool reset)
 
 static void take_connection(proxy *p, bool down)
 {
-    struct sockaddr_in at = here(p->onward);
     int client = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC), i = 0;
 
     if (client < 0)
         return;
     while (i < PAIRS && p->ends[i][0] >= 0)
         i++;
-    int broker = down || i == PAIRS ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (broker < 0 || connect(broker, (struct sockaddr *)&at, sizeof at) != 0) {
+    int broker = down || i == PAIRS ? -1 : socket(p->onward.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (broker < 0 || connect(broker, &p->onward.any, size_of(&p->onward)) != 0) {
         (void)close(client);
         if (broker >= 0)
             (void)close(broker);
@@ -125,32 +148,51 @@ static void *run(void *user)
     return NULL;
 }
 
-proxy *proxy_new(uint16_t port)
+static proxy *start(union place at, union place onward)
 {
-    struct sockaddr_in at = here(0);
-    socklen_t size = sizeof at;
+    socklen_t size = size_of(&at);
     proxy *p = calloc(1, sizeof *p);
 
     ck_assert_ptr_nonnull(p);
-    p->onward = port;
+    p->at = at;
+    p->onward = onward;
     for (int i = 0; i < PAIRS; i++)
         p->ends[i][0] = p->ends[i][1] = -1;
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->cut_done, NULL);
     p->wake = eventfd(0, EFD_CLOEXEC);
-    p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    p->listener = socket(at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_ge(p->wake, 0);
-    ck_assert_int_eq(bind(p->listener, (struct sockaddr *)&at, sizeof at), 0);
+    ck_assert_int_eq(bind(p->listener, &p->at.any, size), 0);
     ck_assert_int_eq(listen(p->listener, PAIRS), 0);
-    ck_assert_int_eq(getsockname(p->listener, (struct sockaddr *)&at, &size), 0);
-    p->port = ntohs(at.sin_port);
+    if (at.any.sa_family == AF_INET)
+        ck_assert_int_eq(getsockname(p->listener, &p->at.any, &size), 0);
     ck_assert_int_eq(pthread_create(&p->thread, NULL, run, p), 0);
     return p;
 }
 
+proxy *proxy_new(uint16_t port)
+{
+    return start(port_of(0), port_of(port));
+}
+
+proxy *proxy_new_at(const char *path)
+{
+    static unsigned n;
+    char mine[sizeof((struct sockaddr_un *)NULL)->sun_path];
+
+    ck_assert_int_lt(snprintf(mine, sizeof mine, "%s.%d.%u", path, (int)getpid(), n++), (int)sizeof mine);
+    return start(path_of(mine), path_of(path));
+}
+
 uint16_t proxy_port(const proxy *p)
 {
-    return p->port;
+    return ntohs(p->at.port.sin_port);
+}
+
+const char *proxy_path(const proxy *p)
+{
+    return p->at.path.sun_path;
 }
 
 static void wake(proxy *p)
@@ -188,6 +230,8 @@ proxy *proxy_free(proxy *p)
     wake(p);
     (void)pthread_join(p->thread, NULL);
     (void)close(p->listener);
+    if (p->at.any.sa_family == AF_UNIX)
+        (void)unlink(p->at.path.sun_path);
     (void)close(p->wake);
     (void)pthread_mutex_destroy(&p->lock);
     (void)pthread_cond_destroy(&p->cut_done);

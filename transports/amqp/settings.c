@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transports/amqp/settings.h"
 
+#include <fjord/body.h>
+
 #include "base/alloc.h"
 
 #include <errno.h>
@@ -30,7 +32,6 @@ static void read_options(const fj_conf *conf, fj__amqp_settings *s)
     int64_t heartbeat = fj_conf_int(conf, RABBIT, "heartbeat_timeout_threshold");
     int64_t prefetch = fj_conf_int(conf, RABBIT, "rabbit_qos_prefetch_count");
     const char *next = fj_conf_str(conf, RABBIT, "kombu_failover_strategy");
-    const char *odd = fj_conf_str(conf, "fjord", "json_odd_values");
     const char *again = fj_conf_str(conf, "fjord", "resend");
 
     s->quorum = fj_conf_bool(conf, RABBIT, "rabbit_quorum_queue");
@@ -53,12 +54,7 @@ static void read_options(const fj_conf *conf, fj__amqp_settings *s)
     s->missing_reply_queue = fj_conf_float(conf, RABBIT, "kombu_missing_consumer_retry_timeout");
     s->shuffle = next != NULL && strcmp(next, "shuffle") == 0;
     s->resend = again != NULL && strcmp(again, "maybe") == 0;
-    s->json.size = sizeof s->json;
-    s->json.max_bytes = (size_t)fj_conf_int(conf, "fjord", "max_message_bytes");
-    s->json.max_depth = (unsigned)fj_conf_int(conf, "fjord", "max_json_depth");
-    s->json.odd = odd != NULL && strcmp(odd, "null") == 0     ? FJ_JSON_NULL
-                  : odd != NULL && strcmp(odd, "refuse") == 0 ? FJ_JSON_REFUSE
-                                                              : FJ_JSON_WRAP;
+    s->json = fj_body_json_opts(conf);
 }
 
 fj_code fj__amqp_settings_read(const fj_conf *conf, const fj_url *url, fj__amqp_settings *s, fj_error **err)

@@ -2,6 +2,8 @@
 /* The fake driver's table, and sending. */
 #include "fake.h"
 
+#include <fjord/body.h>
+
 #include "base/alloc.h"
 #include "runtime/sync.h"
 
@@ -85,23 +87,6 @@ static fj_code build(const fj_send *send, fj__fake_msg **ret, fj_error **err)
 }
 
 /* ---- sending ------------------------------------------------------------------------------------ */
-
-static fj_code check(const fj_send *send, fj_error **err)
-{
-    const fj_target *t = send->target;
-
-    if (t == NULL || t->topic == NULL || *t->topic == '\0')
-        return fj_fail(err, FJ_BAD_TARGET, "the target has no topic");
-    if (t->fanout && (send->flags & FJ_SEND_CALL) != 0)
-        return fj_fail(err, FJ_BAD_TARGET, "a call cannot be fanned out");
-    if (send->method == NULL)
-        return fj_fail(err, FJ_BAD_VALUE, "a message needs a method");
-    if (send->args != NULL && !json_is_object(send->args))
-        return fj_fail(err, FJ_BAD_VALUE, "the arguments of %s are not a JSON object", send->method);
-    if (send->context != NULL && !json_is_object(send->context))
-        return fj_fail(err, FJ_BAD_VALUE, "the context of %s is not a JSON object", send->method);
-    return FJ_OK;
-}
 
 /* @return UNDELIVERABLE when no queue is bound; the message is taken on OK only */
 static fj_code route(fj__fake_driver_s *d, const fj_target *t, fj__fake_msg *msg)
@@ -208,7 +193,7 @@ static fj_code send_message(fj_driver *driver, const fj_send *send, fj_future **
 {
     fj__fake_driver_s *d = self(driver);
     fj__fake_msg *msg = NULL;
-    fj_code code = check(send, err);
+    fj_code code = fj_send_check(send, err);
 
     if (code == FJ_OK)
         code = build(send, &msg, err);
