@@ -333,7 +333,8 @@ $(MODULES): $(BUILD)/interop/%.so: $(BUILD)/obj/tests/interop/module/%.o
 
 # Plug-ins of users: public headers and nothing else, and not linked with the library, which their process has.  Nobody else may be
 # able to write to one, whatever the umask.
-$(BUILD)/tests/executor_test $(BUILD)/tests/plugin_test $(BUILD)/tests/interceptor_test: | $(PLUGINS)
+$(BUILD)/tests/executor_test $(BUILD)/tests/plugin_test $(BUILD)/tests/interceptor_test $(BUILD)/tests/conformance_test: | $(PLUGINS)
+$(BUILD)/tests/unix_test $(BUILD)/tests/conformance_test: | $(UNIX)
 PLUGIN_CC = $(CC) -std=c11 -D_GNU_SOURCE $(WARN) -I$(BUILD)/plugins/headers $(shell pkg-config --cflags jansson) $(CPPFLAGS) $(CFLAGS) \
 	$(SANFLAGS) -fPIC -fvisibility=hidden -pthread
 $(BUILD)/plugins/headers/made: $(HEADERS) $(BUILD)/flags

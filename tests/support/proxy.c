@@ -182,6 +182,7 @@ proxy *proxy_new_at(const char *path)
     char mine[sizeof((struct sockaddr_un *)NULL)->sun_path];
 
     ck_assert_int_lt(snprintf(mine, sizeof mine, "%s.%d.%u", path, (int)getpid(), n++), (int)sizeof mine);
+    (void)unlink(mine); /* of a process that had our number, and failed */
     return start(path_of(mine), path_of(path));
 }
 

@@ -5,7 +5,7 @@
  *     cc -o unix-broker broker.c queues.c wire.c
  *     unix-broker PATH [MODE]        # MODE of the socket, in octal: who may connect (600)
  *
- * It ends by SIGTERM or SIGINT; messages are in its memory alone.
+ * It prints PATH when it listens, and ends by SIGTERM or SIGINT; messages are in its memory alone.
  */
 #include "queues.h"
 
@@ -386,6 +386,8 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < CONNECTIONS; i++)
         connections[i].fd = -1;
+    (void)printf("%s\n", argv[1]);
+    (void)fflush(stdout);
     serve(listener, &awake);
     (void)unlink(argv[1]);
     (void)close(listener);

@@ -46,7 +46,8 @@ struct hand {
 };
 
 static struct queue *queues;
-static uint64_t last_id;
+static uint64_t
+    last_id; /* a broker that is started again does not begin where the one before did: listeners remember them */
 
 int64_t monotonic(void)
 {
@@ -171,6 +172,8 @@ static bool put_copy(struct queue *q, const struct frame *f)
 
     if (m == NULL)
         return false;
+    if (last_id == 0)
+        last_id = (uint64_t)monotonic();
     m->id = ++last_id;
     m->by = f->by;
     m->n = f->n;
