@@ -202,7 +202,7 @@ static fj_code await_step(struct blocking *b, fj_deadline by, fj_error **err)
         unsigned seen = fj__eventcount_read(&b->slots.changed);
         if (!atomic_load(&b->stepping))
             return FJ_OK;
-        if (!atomic_load(&b->slots.given_up) && fj__eventcount_wait(&b->slots.changed, seen, by))
+        if (fj__eventcount_wait(&b->slots.changed, seen, fj__slots_patience(&b->slots, by)))
             continue;
         fj_code code = fj__slots_drain(&b->slots, by, err); /* which names the method */
         return code != FJ_OK ? code : fj_fail(err, FJ_TIMEOUT, "a step of the server has not ended");

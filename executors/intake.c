@@ -116,7 +116,7 @@ fj_code fj__intake_join(fj__intake *in, fj_deadline by, fj_error **err)
         unsigned seen = fj__eventcount_read(&in->slots->changed);
         if (atomic_load(&in->ended))
             return FJ_OK;
-        if (atomic_load(&in->slots->given_up) || !fj__eventcount_wait(&in->slots->changed, seen, by))
+        if (!fj__eventcount_wait(&in->slots->changed, seen, fj__slots_patience(in->slots, by)))
             return fj_fail(err, FJ_TIMEOUT, "what polls the broker has not ended");
     }
 }

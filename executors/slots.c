@@ -26,7 +26,7 @@ static bool sleep_on_event(fj__slots *s, unsigned seen, fj_deadline by)
 
 fj_code fj__slots_init(fj__slots *s, unsigned n, fj_error **err)
 {
-    *s = (fj__slots){ .n = n, .sleep = sleep_on_event };
+    *s = (fj__slots){ .n = n, .sleep = sleep_on_event, .patience = FJ_NEVER_NS };
     s->all = fj__zalloc(n * sizeof *s->all);
     if (s->all == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for %u slots", n);
@@ -287,6 +287,11 @@ static void name_running(fj__slots *s, char *text, size_t size)
     unlock(s);
 }
 
+fj_deadline fj__slots_patience(const fj__slots *s, fj_deadline by)
+{
+    return fj_sooner(by, (fj_deadline){ atomic_load(&s->patience) });
+}
+
 fj_code fj__slots_drain(fj__slots *s, fj_deadline by, fj_error **err)
 {
     char text[512];
@@ -295,7 +300,7 @@ fj_code fj__slots_drain(fj__slots *s, fj_deadline by, fj_error **err)
         unsigned seen = fj__eventcount_read(&s->changed);
         if (fj__slots_running(s, NULL) == 0)
             return FJ_OK;
-        if (!atomic_load(&s->given_up) && fj__eventcount_wait(&s->changed, seen, by))
+        if (fj__eventcount_wait(&s->changed, seen, fj__slots_patience(s, by)))
             continue;
         name_running(s, text, sizeof text);
         return fj_fail(err, FJ_TIMEOUT, "still running: %s", text);
@@ -321,6 +326,7 @@ void fj__slots_abort(fj__slots *s, fj_executor *x)
 {
     fj__slot *slot;
     fj_request *req;
+    int64_t never = FJ_NEVER_NS;
     unsigned at = 0;
 
     lock(s);
@@ -332,7 +338,7 @@ void fj__slots_abort(fj__slots *s, fj_executor *x)
         (void)fj_request_fail(req, given_up(), NULL);
         fj_request_unref(req);
     }
-    atomic_store(&s->given_up, true);
+    (void)atomic_compare_exchange_strong(&s->patience, &never, fj_in_ms(FJ__ABORT_MS).ns);
     fj__eventcount_raise(&s->changed);
 }
 

@@ -31,7 +31,7 @@ struct fj__slots {
     bool leaving;
     atomic_bool closed;
     atomic_bool aborted;       /* what is deferred from now on fails */
-    atomic_bool given_up;      /* and what there was has: no drain waits any longer */
+    _Atomic int64_t patience;  /* until when a drain waits at the most, whatever it was told */
     void (*freed)(void *user); /* a slot was given back; called with the lock held; may be NULL */
     void *freed_user;
     /** How who polls waits for a change: on the event, unless it is a task. */
@@ -43,6 +43,8 @@ struct fj__slots {
 
 /** How long to wait for the acknowledgements of a batch to leave. */
 enum { FJ__ACK_MS = 10000 };
+/** What an abort leaves to methods that are just returning: who drains waits that much longer, and names the others. */
+enum { FJ__ABORT_MS = 1000 };
 
 fj_code fj__slots_init(fj__slots *s, unsigned n, fj_error **err);
 void fj__slots_fini(fj__slots *s);
@@ -74,9 +76,11 @@ void fj__slots_drop(fj__slot *slot, fj_error *failure);
 void fj__slots_give_up(fj__slot *slot, fj_executor *x);
 /** Whether a method or job of these slots runs in this task or, outside of tasks, on this thread. */
 bool fj__slots_inside(const fj__slots *s);
-/** Wait until all are free, or given up by fj__slots_abort().  @errors TIMEOUT names what still runs */
+/** Wait until all are free.  @errors TIMEOUT names what still runs */
 fj_code fj__slots_drain(fj__slots *s, fj_deadline by, fj_error **err);
-/** Fail what is queued or deferred; jobs in the queue are run by @p x, for they cannot be told. */
+/** The end of a wait until @p by: sooner once aborted.  Read it after the event's count. */
+fj_deadline fj__slots_patience(const fj__slots *s, fj_deadline by);
+/** Fail what is queued or deferred, now or within FJ__ABORT_MS; jobs in the queue are run by @p x, for they cannot be told. */
 void fj__slots_abort(fj__slots *s, fj_executor *x);
 unsigned fj__slots_running(const fj__slots *s, unsigned *ret_slots);
 /** The child of a fork: the lock as new, nothing in hand. */

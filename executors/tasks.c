@@ -371,14 +371,15 @@ static bool wait_until(struct tasks *t, bool (*done)(struct tasks *t), fj_deadli
         unsigned seen = fj__eventcount_read(&t->slots.changed);
         if (done(t))
             return true;
-        if (fj_passed(by) || atomic_load(&t->slots.given_up))
+        fj_deadline until = fj__slots_patience(&t->slots, by);
+        if (fj_passed(until))
             return false;
         if (!may_turn(t)) {
-            if (!fj__eventcount_wait(&t->slots.changed, seen, by))
+            if (!fj__eventcount_wait(&t->slots.changed, seen, until))
                 return false;
             continue;
         }
-        fj_code code = fj_loop_turn(t->loop, by, NULL);
+        fj_code code = fj_loop_turn(t->loop, until, NULL);
         if (code != FJ_OK && code != FJ_TIMEOUT)
             return false;
     }
@@ -454,7 +455,7 @@ void fj__tasks_free(fj_executor *x)
     struct tasks *t = of(x);
 
     fj__tasks_close(x);
-    atomic_store(&t->slots.given_up, false);
+    atomic_store(&t->slots.patience, FJ_NEVER_NS);
     if (!wait_until(t, is_over, fj_in_ms(HANG_MS)) && !is_over(t)) {
         fj__log(
             FJ_LOG_WARNING, "executor",

@@ -75,9 +75,12 @@ bool fj__server_steps(const fj_server *s);
 bool fj__server_listens(fj_server *s);
 /** Whether it runs, in this process. */
 bool fj__server_runs(fj_server *s);
-/** Give up what still runs: a wait in progress ends at once.  @return whether there was anything   @thread any */
+/** Give up what still runs: a wait in progress, or to come, ends within a second.  @return whether there was anything
+ *  @thread any */
 bool fj__server_abort(fj_server *s);
 double fj__server_drain(const fj_server *s);
+/** Leave the broker though something may still run: what is its own there is deleted.  After fj_server_wait(). */
+void fj__server_leave(fj_server *s, fj_deadline by);
 /** The loop it is on, or NULL. */
 fj_loop *fj__server_loop(const fj_server *s);
 void fj__server_watch(fj_server *s, fj_watch *ret);

@@ -254,16 +254,11 @@ static void on_stop(void *user)
 /* Nobody polls any more, all is answered: leave the broker. */
 static void leave(fj_server *s, fj_deadline by)
 {
-    fj_error *error = NULL;
-
     fj__run_remove(&s->running);
     (void)fj__native.pthread_mutex_lock(&s->stepping); /* who was in a step is about to leave it */
     s->left = true;
     (void)fj__native.pthread_mutex_unlock(&s->stepping);
-    if (s->listener->ops->stop(s->listener, by, &error) != FJ_OK)
-        fj__log(FJ_LOG_WARNING, "rpc", "%s did not leave the broker cleanly: %s", s->name,
-                fj_error_text(error));
-    fj_error_free(error);
+    fj__server_leave(s, by);
     tear_down(s);
 }
 
@@ -628,6 +623,16 @@ bool fj__server_abort(fj_server *s)
     }
     (void)fj__native.pthread_mutex_unlock(&s->ending);
     return any;
+}
+
+void fj__server_leave(fj_server *s, fj_deadline by)
+{
+    fj_error *error = NULL;
+
+    if (s->listener != NULL && s->listener->ops->stop(s->listener, by, &error) != FJ_OK)
+        fj__log(FJ_LOG_WARNING, "rpc", "%s did not leave the broker cleanly: %s", s->name,
+                fj_error_text(error));
+    fj_error_free(error);
 }
 
 fj_loop *fj__server_loop(const fj_server *s)

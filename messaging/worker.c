@@ -168,14 +168,19 @@ static fj_code serve(fj_worker *w, bool *came_up, fj_error **err)
     return code;
 }
 
-/* Something still runs, and may run for ever: what it uses stays.  Who can still be answered is, and the answers are let out. */
+/* Something still runs, and may run for ever: what it uses stays.  Who can still be answered is, and the answers are let out;
+ * a method that is just returning is waited for, as long as an abort says, but at the broker nothing stays in any case. */
 static void leave_behind(fj_worker *w)
 {
+    for (size_t i = 0; i < w->n_servers; i++)
+        (void)fj__server_abort(w->servers[i]);
+    const fj_deadline by = fj_in_ms(2000);
     for (size_t i = 0; i < w->n_servers; i++) {
         fj_error *error = NULL;
-        (void)fj__server_abort(w->servers[i]);
-        if (fj_server_wait(w->servers[i], fj_in_ms(1000), &error) != FJ_OK) /* what was aborted ends here */
+        if (fj_server_wait(w->servers[i], by, &error) != FJ_OK) {
             fj__log(FJ_LOG_DEBUG, "service", "left behind: %s", fj_error_text(error));
+            fj__server_leave(w->servers[i], by);
+        }
         fj_error_free(error);
     }
     for (size_t i = 0; i < w->n_transports; i++) {

@@ -81,7 +81,8 @@ typedef struct {
     fj_code (*stop)(fj_executor *x, fj_deadline by, fj_error **err);
     /** Give up what is left: deferred requests are failed; tasks are killed, so that each wait in them answers CANCELLED; a
      *  thread in a method cannot be stopped and is left to end by itself (free waits for both).  A stop() in progress in
-     *  another thread, and any after, waits no longer.  Never blocks, any thread, may be called twice. */
+     *  another thread, and any after, waits a second more at the most, for what is just returning: what is deferred in
+     *  that time is failed, too.  Never blocks, any thread, may be called twice. */
     void (*abort)(fj_executor *x);
     void (*free)(fj_executor *x);
     /** The child after a fork: forget threads that do not exist here.  May be NULL. */

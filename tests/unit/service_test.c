@@ -429,6 +429,7 @@ START_TEST(what_does_not_end_in_the_drain_is_given_up_and_named)
     fj_code code = fj_future_wait(waiting, fj_in_ms(20000), NULL, NULL);
     ck_assert_msg(code != FJ_OK && code != FJ_TIMEOUT, "what waited ended with %s", fj_code_name(code));
     ends_well();
+    ck_assert_uint_eq(broker_seen(b, AMQP_QUEUE_DELETE_METHOD), 1); /* and leaves no queue of its own */
     ck_assert(!fj_future_done(hanging)); /* nobody can know: it ends by its own deadline */
     fj_future_unref(hanging);
     fj_future_unref(waiting);
