@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The thread of a worker that listens to the parent: it asks the main thread to show that it turns, reloads the configuration,
- * and sees the parent die.  In a service without processes it waits for SIGHUP.
+ * and sees the parent die.  In a service without processes it waits for SIGHUP, and asks for systemd.
  */
 #include "service_impl.h"
 
@@ -83,13 +83,34 @@ static bool hear_signal(fj_worker *w)
     return true;
 }
 
+/* Without processes nobody else asks: a round of the watchdog is over.
+ * @param asked  whether anything was asked in it   @return whether anything is in the next */
+static bool ask_beat(fj_worker *w, bool asked)
+{
+    char answer = atomic_exchange(&w->answer, 0);
+
+    if (!atomic_load(&w->runs) || atomic_load(&w->drains))
+        return false;
+    if (asked && answer != FJ__SAY_BEAT)
+        fj__log(FJ_LOG_WARNING, "service", "systemd's watchdog is not told: %s",
+                answer == FJ__SAY_DEAF ? "the broker is lost" : "the main thread does not turn");
+    fj__run_ask_beat();
+    return true;
+}
+
 static void *listen_(void *user)
 {
     fj_worker *w = user;
     struct pollfd fds[2] = { { .fd = w->quit, .events = POLLIN }, { .fd = w->control, .events = POLLIN } };
+    fj_deadline round = fj__notify_round(&w->notify);
+    bool asked = false;
 
     for (;;) {
-        (void)fj__native.poll(fds, 2, -1);
+        if (fj_passed(round)) {
+            asked = ask_beat(w, asked);
+            round = fj__notify_round(&w->notify);
+        }
+        (void)fj__native.poll(fds, 2, fj_left_ms(round));
         if (fds[0].revents != 0)
             return NULL;
         if (fds[1].revents != 0 && !(w->inside ? hear_signal(w) : hear_parent(w)))

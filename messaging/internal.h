@@ -58,8 +58,14 @@ void fj__run_wake(void);
 bool fj__run_told(void);
 /** End fj_run() without a drain, as a second signal does.  @thread any */
 void fj__run_hurry(void);
-/** Have @p fn called by fj_run(), on its thread, between two turns after fj__run_ask_beat().  Before fj_run(). */
-void fj__run_on_beat(void (*fn)(void *user), void *user);
+/** Whom fj_run() tells, on its thread. */
+typedef struct {
+    void (*beats)(void *user);  /* between two turns, after fj__run_ask_beat() */
+    void (*drains)(void *user); /* it turns no more: the drain begins */
+    void *user;
+} fj__run_watcher;
+/** @param w  lends; NULL: nobody.  Not while fj_run() runs. */
+void fj__run_watch(const fj__run_watcher *w);
 /** @thread any */
 void fj__run_ask_beat(void);
 /** How many slots a server of this process on @p topic has, when all are taken; else 0.  @thread any */
@@ -79,6 +85,9 @@ bool fj__server_runs(fj_server *s);
  *  @thread any */
 bool fj__server_abort(fj_server *s);
 double fj__server_drain(const fj_server *s);
+/** It is the @p number th of those that say they are @p instance (32 hexadecimal digits), and takes over what one before it, which
+ *  died, had at the broker for itself.  Before it starts. */
+void fj__server_is(fj_server *s, const char *instance, unsigned number);
 /** Leave the broker though something may still run: what is its own there is deleted.  After fj_server_wait(). */
 void fj__server_leave(fj_server *s, fj_deadline by);
 /** The loop it is on, or NULL. */

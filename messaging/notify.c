@@ -4,8 +4,6 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
-#include <fjord/clock.h>
-
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <string.h>
@@ -35,6 +33,13 @@ void fj__notify_open(fj__notify *n)
     find(library, "sd_watchdog_enabled", &watchdog);
     if (watchdog != NULL && watchdog(0, &usec) > 0 && usec <= INT64_MAX / 1000)
         n->watchdog_ns = (int64_t)usec * 1000;
+}
+
+fj_deadline fj__notify_round(const fj__notify *n)
+{
+    enum { ROUNDS = 4 };
+
+    return n->watchdog_ns == 0 ? fj_never() : (fj_deadline){ fj_now().ns + n->watchdog_ns / ROUNDS };
 }
 
 void fj__notify_tell(const fj__notify *n, const char *format, ...)

@@ -3,6 +3,7 @@
 #define FJORD_MESSAGING_NOTIFY_H
 /* What systemd is told, by its own library, which is loaded only where $NOTIFY_SOCKET says that somebody listens. */
 #include <fjord/base.h>
+#include <fjord/clock.h>
 
 typedef struct {
     int (*tell)(int unset_environment, const char *state); /* NULL: nobody listens */
@@ -10,6 +11,9 @@ typedef struct {
 } fj__notify;
 
 void fj__notify_open(fj__notify *n);
+/** When those who must turn are asked next whether they do: in a quarter of what systemd waits, so that one round that is missed costs
+ *  nothing; never, if there is no watchdog. */
+fj_deadline fj__notify_round(const fj__notify *n);
 /** Tell @p format, which is lines of NAME=VALUE (sd_notify(3)). */
 void fj__notify_tell(const fj__notify *n, const char *format, ...) FJ_PRINTF(2, 3);
 /** RELOADING, with the time that systemd wants with it. */

@@ -27,8 +27,7 @@ static fj__running *first;
 static atomic_int wake_fd = -1; /* kept for the process's life: handlers may write to it at any time */
 static atomic_uint signals;
 static atomic_bool stop_asked, busy, beat_asked;
-static void (*beat)(void *user); /* set before fj_run() */
-static void *beat_user;
+static const fj__run_watcher *watcher; /* set before fj_run() */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct sigaction old_int, old_term; /* what the two signals did before, while `taken` */
 static struct sigaction old_hup;
@@ -133,10 +132,9 @@ void fj__run_hurry(void)
     fj__run_wake();
 }
 
-void fj__run_on_beat(void (*fn)(void *user), void *user)
+void fj__run_watch(const fj__run_watcher *w)
 {
-    beat = fn;
-    beat_user = user;
+    watcher = w;
 }
 
 void fj__run_ask_beat(void)
@@ -373,8 +371,8 @@ static fj_code serve(fj_error **err)
         some = t.n > 0;
         if (code == FJ_OK && some)
             code = one_turn(&t, err);
-        if (beat != NULL && atomic_exchange(&beat_asked, false))
-            beat(beat_user);
+        if (watcher != NULL && atomic_exchange(&beat_asked, false))
+            watcher->beats(watcher->user);
         unpin_all(&t);
     }
     stop_reading(&t);
@@ -541,6 +539,8 @@ fj_code fj_run(fj_error **err)
     fj_code code = fj_run_signals(err);
     if (code == FJ_OK) {
         code = serve(err);
+        if (watcher != NULL)
+            watcher->drains(watcher->user);
         fj_code ended = end(code == FJ_OK ? err : NULL);
         code = code != FJ_OK ? code : ended;
         give_signals_back();

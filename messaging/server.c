@@ -31,6 +31,7 @@ struct fj_server {
     fj__around around; /* its interceptors */
     fj__life life;
     char *name;
+    char instance[33]; /* "": random each time */
     unsigned slots;
     bool ack_done;
     fj_executor *executor; /* while started, until drained */
@@ -207,6 +208,7 @@ static fj_code bring_up(fj_server *s, fj_error **err)
     l.slots = s->slots;
     l.ack_done = s->ack_done;
     l.keep_fetched = s->keep_fetched;
+    l.instance = s->instance[0] != '\0' ? s->instance : NULL;
     fj_code code = choose_loop(s, err);
     x.loop = l.loop = s->loop;
     if (code == FJ_OK)
@@ -623,6 +625,11 @@ bool fj__server_abort(fj_server *s)
     }
     (void)fj__native.pthread_mutex_unlock(&s->ending);
     return any;
+}
+
+void fj__server_is(fj_server *s, const char *instance, unsigned number)
+{
+    (void)snprintf(s->instance, sizeof s->instance, "%.28s%04x", instance, number & 0xffffu);
 }
 
 void fj__server_leave(fj_server *s, fj_deadline by)

@@ -53,7 +53,8 @@ typedef struct {
 typedef struct {
     fj__service_kind *kind;
     unsigned number;
-    pid_t pid; /* 0: there is none */
+    char instance[33]; /* its own at the broker is named by it, whichever process is in the slot */
+    pid_t pid;         /* 0: there is none */
     int fd;
     bool ready, beat, deaf, reloading, killed;
     fj_deadline due; /* without a process: when there will be one */
@@ -101,6 +102,7 @@ void fj__service_ask(fj__slot *slot, char what);
 struct fj_worker {
     const fj__service_kind *kind; /* whose factory runs */
     unsigned number;
+    const char *instance; /* the slot's; NULL in a service without processes */
     fj_conf *conf;
     int control; /* the parent's socket, or, in a service without processes, a signalfd of SIGHUP; -1 once it is closed */
     int quit;                     /* an eventfd that ends the control thread */
@@ -110,7 +112,11 @@ struct fj_worker {
     fj__notify notify; /* of one */
     pthread_t thread;
     bool has_thread;
-    atomic_bool runs; /* out of the start, and so able to end in order */
+    atomic_bool runs;   /* out of the start, and so able to end in order */
+    atomic_bool drains; /* turns no more */
+    /* without processes: what its main thread said in this round, FJ__SAY_BEAT or _DEAF, or 0; and what it said last */
+    atomic_char answer;
+    bool deaf;
 
     pthread_mutex_t lock; /* of what reloads: the transports and the hook */
     fj_transport **transports;

@@ -7,6 +7,7 @@
 #include "service_impl.h"
 
 #include "base/alloc.h"
+#include "base/ids.h"
 #include "base/log.h"
 #include "base/native.h"
 #include "internal.h"
@@ -24,9 +25,6 @@
 
 /* What a worker has beside [fjord] drain to end in: two seconds each for its servers, its transports and the program's own. */
 enum { FAREWELL_S = 6 };
-
-/* A round of questions is a quarter of what systemd waits: a worker that is being started again costs one, not its patience. */
-enum { ROUNDS = 4 };
 
 /* ---- the end ------------------------------------------------------------------------------------ */
 
@@ -154,7 +152,7 @@ static void watch_over(fj_service *s)
     }
     s->round_open = true;
     s->round_told = false;
-    s->round_at.ns = fj_now().ns + s->notify.watchdog_ns / ROUNDS;
+    s->round_at = fj__notify_round(&s->notify);
 }
 
 /* ---- the configuration -------------------------------------------------------------------------- */
@@ -373,8 +371,10 @@ static struct pollfd *make_slots(fj_service *s)
     fj__slot *slot = s->slots;
     for (size_t k = 0; k < s->n_kinds; k++) {
         s->kinds[k].throttle = (fj__throttle){ 0 };
-        for (unsigned i = 0; i < s->kinds[k].workers; i++)
-            *slot++ = (fj__slot){ .kind = &s->kinds[k], .number = i, .fd = -1, .due = fj_now() };
+        for (unsigned i = 0; i < s->kinds[k].workers; i++, slot++) {
+            *slot = (fj__slot){ .kind = &s->kinds[k], .number = i, .fd = -1, .due = fj_now() };
+            fj__id_hex(slot->instance);
+        }
     }
     return fds;
 }

@@ -65,9 +65,13 @@ fj_code fj_worker_server(fj_worker *w, fj_transport *transport, const fj_target 
         return fj_fail(err, FJ_NOMEM, "no memory for the list of servers");
     w->servers = grown;
     fj_code code = fj_server_new(transport, target, opts, &w->servers[w->n_servers], err);
-    if (code == FJ_OK)
-        *ret = w->servers[w->n_servers++];
-    return code;
+    if (code != FJ_OK)
+        return code;
+    *ret = w->servers[w->n_servers];
+    if (w->instance != NULL)
+        fj__server_is(*ret, w->instance, (unsigned)w->n_servers);
+    w->n_servers++;
+    return FJ_OK;
 }
 
 void fj_worker_at_reload(fj_worker *w, fj_worker_hook fn, void *user)
@@ -92,14 +96,31 @@ void fj_worker_at_end(fj_worker *w, fj_worker_hook fn, void *user)
 
 /* ---- what is told ------------------------------------------------------------------------------- */
 
+/* There is no parent: systemd is told. */
+static void say_inside(fj_worker *w, char what, const char *text)
+{
+    const bool beats = what == FJ__SAY_BEAT, deaf = what == FJ__SAY_DEAF;
+
+    if (what == FJ__SAY_READY || what == FJ__SAY_RELOADED)
+        fj__notify_tell(&w->notify, "READY=1\nSTATUS=%s", text);
+    if (beats)
+        fj__notify_tell(&w->notify, "WATCHDOG=1");
+    if ((beats || deaf) && deaf != w->deaf)
+        fj__notify_tell(&w->notify, "STATUS=%s", deaf ? "The broker is lost" : "");
+    if (beats || deaf) {
+        w->deaf = deaf;
+        atomic_store(&w->answer, what);
+    }
+}
+
 void fj__worker_say(fj_worker *w, char what, const char *text)
 {
     char line[FJ__SAY_MAX];
 
-    if (w->inside && (what == FJ__SAY_READY || what == FJ__SAY_RELOADED))
-        fj__notify_tell(&w->notify, "READY=1\nSTATUS=%s", text);
-    if (w->inside)
+    if (w->inside) {
+        say_inside(w, what, text);
         return;
+    }
     int n = snprintf(line, sizeof line, "%c%s", what, text);
     size_t size = n < (int)sizeof line ? (size_t)n : sizeof line - 1;
     ssize_t sent = fj__native.send(w->control, line, size, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -114,6 +135,15 @@ static void say_beat(void *user)
     for (size_t i = 0; i < w->n_servers && all; i++)
         all = fj__server_listens(w->servers[i]);
     fj__worker_say(w, all ? FJ__SAY_BEAT : FJ__SAY_DEAF, "");
+}
+
+static void say_drains(void *user)
+{
+    fj_worker *w = user;
+
+    atomic_store(&w->drains, true);
+    if (w->inside)
+        fj__notify_tell(&w->notify, "STOPPING=1");
 }
 
 /* ---- its life ----------------------------------------------------------------------------------- */
@@ -151,12 +181,13 @@ static fj_code start_all(fj_worker *w, fj_error **err)
 /* Serve until told to end.  @param came_up  whether everything was started */
 static fj_code serve(fj_worker *w, bool *came_up, fj_error **err)
 {
+    const fj__run_watcher watcher = { say_beat, say_drains, w };
     fj_code code = start_all(w, err);
 
     *came_up = code == FJ_OK;
     if (code != FJ_OK)
         return code;
-    fj__run_on_beat(say_beat, w);
+    fj__run_watch(&watcher);
     atomic_store(&w->runs, true);
     if (!fj__run_told()) {
         fj__worker_say(w, FJ__SAY_READY, "");
@@ -164,7 +195,7 @@ static fj_code serve(fj_worker *w, bool *came_up, fj_error **err)
             w->at_ready(w->ready_user);
     }
     code = fj_run(err);
-    fj__run_on_beat(NULL, NULL);
+    fj__run_watch(NULL);
     return code;
 }
 
@@ -216,9 +247,12 @@ static void take_down(fj_worker *w, bool given_up)
 
 int fj__worker_process(fj_service *s, const fj__slot *slot)
 {
-    fj_worker w = {
-        .kind = slot->kind, .number = slot->number, .conf = s->conf, .control = slot->fd, .quit = -1
-    };
+    fj_worker w = { .kind = slot->kind,
+                    .number = slot->number,
+                    .instance = slot->instance,
+                    .conf = s->conf,
+                    .control = slot->fd,
+                    .quit = -1 };
     fj_error *error = NULL;
     bool came_up = false;
     char number[16];
@@ -289,7 +323,6 @@ fj_code fj__worker_inside(fj_service *s, fj_error **err)
     }
     if (code == FJ_OK)
         code = serve(&w, &came_up, err);
-    fj__notify_tell(&w.notify, "STOPPING=1");
     take_down(&w, came_up && code != FJ_OK);
     fj_backdoor_stop();
     if (w.control >= 0)

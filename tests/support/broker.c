@@ -1421,15 +1421,20 @@ static void unlock_and_wake(broker *b)
 
 /* ---- making and ending ---- */
 
-static bool listen_on(broker *b)
+static bool listen_on(broker *b, uint16_t port)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in at = { .sin_family = AF_INET,
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                              .sin_port = htons(port) };
     socklen_t n = sizeof at;
+    const int yes = 1;
 
     b->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     b->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (b->listen_fd < 0 || b->wake_fd < 0 || bind(b->listen_fd, (struct sockaddr *)&at, sizeof at) != 0 ||
-        listen(b->listen_fd, 512) != 0 || getsockname(b->listen_fd, (struct sockaddr *)&at, &n) != 0)
+    if (b->listen_fd < 0 || b->wake_fd < 0 ||
+        setsockopt(b->listen_fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
+        bind(b->listen_fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(b->listen_fd, 512) != 0 ||
+        getsockname(b->listen_fd, (struct sockaddr *)&at, &n) != 0)
         return false;
     b->port = ntohs(at.sin_port);
     return true;
@@ -1469,6 +1474,11 @@ static void discard(broker *b)
 
 broker *broker_new(void)
 {
+    return broker_new_at(0);
+}
+
+broker *broker_new_at(uint16_t port)
+{
     broker *b = must(calloc(1, sizeof *b));
     pthread_condattr_t monotonic;
 
@@ -1481,7 +1491,7 @@ broker *broker_new(void)
     b->channel_max = 2047;
     b->frame_max = 131072;
     b->mechanisms = must(strdup("PLAIN AMQPLAIN"));
-    if (!listen_on(b) || pthread_create(&b->thread, NULL, run, b) != 0) {
+    if (!listen_on(b, port) || pthread_create(&b->thread, NULL, run, b) != 0) {
         discard(b);
         return NULL;
     }

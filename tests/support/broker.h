@@ -18,6 +18,8 @@ typedef struct broker broker;
 
 /** NULL when no socket or thread could be had. */
 broker *broker_new(void);
+/** At the port of one that was freed. */
+broker *broker_new_at(uint16_t port);
 uint16_t broker_port(const broker *b);
 /** Hang up on everyone and end the thread.  NULL is fine.  @return NULL */
 broker *broker_free(broker *b);

@@ -159,6 +159,17 @@ static void quiet(void *user, fj_log_level level, const char *component, const c
     (void)user, (void)level, (void)component, (void)text;
 }
 
+/* The broker's port is the test's: with this process's copy of it open, the broker could not go and come. */
+static void close_ports(void)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        int listens = 0;
+        socklen_t n = sizeof listens;
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n) == 0 && listens != 0)
+            (void)close(fd);
+    }
+}
+
 /* @param names  of its error; NULL: it may end in any way   @return in the test: the process's id */
 static pid_t service(fj_worker_fn fn, unsigned workers, fj_code expected, const char *names)
 {
@@ -169,6 +180,7 @@ static pid_t service(fj_worker_fn fn, unsigned workers, fj_code expected, const 
         return parent = pid;
     fj_service *s = NULL;
     fj_error *error = NULL;
+    close_ports();
     if (!loud)
         fj_log_set(quiet, NULL);
     if (fj_service_new(conf, &s, NULL) != FJ_OK || fj_service_add(s, "calc", fn, NULL, workers, NULL) != FJ_OK)
@@ -595,8 +607,10 @@ START_TEST(the_watchdog_is_told_while_every_worker_turns_and_not_while_one_stand
 }
 END_TEST
 
-START_TEST(the_watchdog_is_not_told_while_the_broker_is_gone)
+/* In a worker of its own, and in the service's own process. */
+START_TEST(the_watchdog_is_not_told_while_the_broker_is_gone_and_again_when_it_is_back)
 {
+    const unsigned workers = _i == 0 ? 1 : 0;
     int fd = listen_as_systemd();
     struct pollfd p = { .fd = fd, .events = POLLIN };
     broker *b = broker_new();
@@ -607,20 +621,26 @@ START_TEST(the_watchdog_is_not_told_while_the_broker_is_gone)
     set("DEFAULT", "transport_url", text);
     ck_assert_int_eq(setenv("WATCHDOG_USEC", "400000", 1), 0);
     (void)unsetenv("WATCHDOG_PID");
-    (void)service(factory, 1, FJ_OK, "");
+    const uint16_t port = broker_port(b);
+    (void)service(factory, workers, FJ_OK, "");
     (void)next('u');
-    told(fd, "READY=1", NULL);
+    told(fd, "READY=1", "STOPPING");
     told(fd, "WATCHDOG=1", NULL);
     b = broker_free(b);
-    told(fd, "STATUS=0 of 1 workers serve", NULL);
+    told(fd, workers > 0 ? "STATUS=0 of 1 workers serve" : "STATUS=The broker is lost", NULL);
     while (poll(&p, 1, 400) == 1) { /* four rounds are asked in that time */
         ssize_t n = recv(fd, text, sizeof text - 1, 0);
         ck_assert_int_ge(n, 0);
         text[n] = '\0';
         ck_assert_msg(strstr(text, "WATCHDOG") == NULL, "systemd was told %s", text);
     }
+    b = broker_new_at(port);
+    ck_assert_ptr_nonnull(b);
+    told(fd, "WATCHDOG=1", NULL);
     ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    told(fd, "STOPPING=1", NULL);
     ends_well();
+    broker_free(b);
     (void)close(fd);
     (void)unsetenv("NOTIFY_SOCKET");
     (void)unsetenv("WATCHDOG_USEC");
@@ -689,7 +709,8 @@ int main(void)
     if (!tsan)
         tcase_add_test(life, all_processes_log_where_the_file_says_and_open_it_anew_on_sighup);
     if (!tsan)
-        tcase_add_test(life, the_watchdog_is_not_told_while_the_broker_is_gone);
+        tcase_add_loop_test(life, the_watchdog_is_not_told_while_the_broker_is_gone_and_again_when_it_is_back,
+                            0, 2);
     tcase_add_test(life, what_cannot_be_run_is_refused);
     tcase_add_test(life, without_workers_all_is_in_the_process_itself);
     suite_add_tcase(suite, life);

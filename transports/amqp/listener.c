@@ -151,10 +151,12 @@ static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_
 
     if (l == NULL)
         return NULL;
-    fj__id_hex(id);
+    if (opts->instance == NULL)
+        fj__id_hex(id);
     l->base = (fj_listener){ .ops = &listener_ops, .parks = true };
     l->d = d;
     l->opts = *opts;
+    l->opts.instance = NULL; /* lent */
     l->last = &l->first;
     l->event_fd = -1;
     l->durable = d->settings->durable;
@@ -168,7 +170,7 @@ static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_
     l->topic = fj__strdup(target->topic);
     l->server_queue = fj__format("%s.%s", target->topic, target->server);
     l->fanout = fj__format("%s_fanout", target->topic);
-    l->fanout_queue = fj__format("%s_fanout_%s", target->topic, id);
+    l->fanout_queue = fj__format("%s_fanout_%s", target->topic, opts->instance != NULL ? opts->instance : id);
     /* At least what a lost connection can bring back: what is prefetched and what runs. */
     size_t back = fj__listener_in_flight_max(l) + slots;
     bool ok = fj__window_init(&l->window, back < 16 ? 16 : back);

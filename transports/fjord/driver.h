@@ -116,10 +116,13 @@ typedef struct {
     bool ack_done;  /**< acknowledge when processed (at-least-once) instead of when admitted */
     fj_loop *loop;  /**< tasks of this loop will poll it: lends for the listener's life; NULL: threads will */
     bool keep_fetched; /**< what the broker has handed out when it is closed is still for poll() */
+    /** 32 hexadecimal digits, lent for the call: what the listener alone has at the broker is named by them, so that who
+     *  listens after it takes that over if it died.  NULL: random ones */
+    const char *instance;
 } fj_listen_opts;
-#define FJ_LISTEN_OPTS_INIT                           \
-    {                                                 \
-        sizeof(fj_listen_opts), 1, false, NULL, false \
+#define FJ_LISTEN_OPTS_INIT                                 \
+    {                                                       \
+        sizeof(fj_listen_opts), 1, false, NULL, false, NULL \
     }
 
 /* ---- driver ------------------------------------------------------------------------------------ */
