@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ledger over real connections while they break: what every call said of itself must be true."""
+import contextlib
 import json
 import os
 import random
@@ -42,6 +43,12 @@ class Pipe:
                 return False
         return True
 
+    def stop(self):
+        """Now."""
+        for one in self.ends:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
     def end(self):
         reset = self.left is not None and self.proxy.random.random() < 0.5
         for one in self.ends:
@@ -52,11 +59,11 @@ class Pipe:
 
 
 class Proxy:
-    def __init__(self, seed, address=None):
+    def __init__(self, seed, address=None, port=0):
         self.random = random.Random(seed)
         self.address = address or broker_address()[:2]
         self.pipes, self.cuts = set(), 0
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = socket.create_server(("127.0.0.1", port))
         self.port = self.socket.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -76,6 +83,8 @@ class Proxy:
             self.pipes.add(Pipe(client, broker, self))
 
     def close(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # or who accepts goes on
         self.socket.close()
 
     def cut(self):
