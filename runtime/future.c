@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "runtime/circle.h"
+#include "runtime/sync.h"
 #include "runtime/task_impl.h"
 
 #include <fjord/await.h>
@@ -29,6 +30,7 @@ void fj__future_init(fj_future *f, const fj__future_kind *kind, const fj_future_
     atomic_init(&f->done, false);
     atomic_init(&f->asked, false);
     atomic_init(&f->nudges, 0);
+    f->generation = fj__fork_generation();
     f->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     f->kind = kind;
     f->ops = ops != NULL ? ops : &no_ops;
@@ -51,13 +53,26 @@ fj_code fj_future_new(const fj_future_ops *ops, void *user, fj_future **ret)
     return FJ_OK;
 }
 
+/* Of the parent of this process: its lock may be held there by a thread that is not here, and what its operation uses, too. */
+static bool is_parents(const fj_future *f)
+{
+    return f->generation != fj__fork_generation();
+}
+
+/* Nobody will complete it here. */
+static bool is_lost(const fj_future *f)
+{
+    return !fj_future_done(f) && is_parents(f);
+}
+
 void fj__future_fini(fj_future *f)
 {
-    if (f->ops->freed != NULL)
+    if (f->ops->freed != NULL && !is_parents(f))
         f->ops->freed(f->user);
     json_decref(f->result);
     fj_error_free(f->error);
-    (void)pthread_mutex_destroy(&f->lock);
+    if (!is_parents(f))
+        (void)pthread_mutex_destroy(&f->lock);
 }
 
 fj_future *fj_future_ref(fj_future *f)
@@ -154,6 +169,8 @@ bool fj_future_cancel(fj_future *f)
 {
     fj_error *error = NULL;
 
+    if (is_lost(f))
+        return false; /* the parent's goes on */
     if (f->kind != NULL)
         return f->kind->cancel(f);
     (void)fj_fail(&error, FJ_CANCELLED, "the caller gave up");
@@ -202,10 +219,10 @@ fj_code fj_future_result(fj_future *f, json_t **ret, fj_error **err)
 
 fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
 {
-    fj__then *then = fj__alloc(sizeof *then);
+    fj__then *then = is_lost(f) ? NULL : fj__alloc(sizeof *then);
 
     if (then == NULL)
-        return FJ_NOMEM;
+        return is_lost(f) ? FJ_FORKED : FJ_NOMEM;
     *then = (fj__then){ .fn = fn, .user = user };
     (void)fj__native.pthread_mutex_lock(&f->lock);
     bool now = atomic_load_explicit(&f->done, memory_order_relaxed);
@@ -280,7 +297,7 @@ fj_code fj__future_pause(fj_future *f, fj_deadline by, const char *what)
                                 .object = f,
                                 .owner = fj__task_of(f) != NULL ? ends_it : NULL };
     fj__waiter w;
-    fj_code code = fj__waiter_init(&w, what);
+    fj_code code = is_lost(f) ? FJ_FORKED : fj__waiter_init(&w, what);
 
     if (code != FJ_OK)
         return code;
@@ -351,6 +368,8 @@ static fj_code give_up(fj_code code, fj_error **err)
         return fj_fail(err, code, "the deadline passed before the future was complete");
     case FJ_CANCELLED:
         return fj_fail(err, code, "the task was cancelled while it waited for a future");
+    case FJ_FORKED:
+        return fj_fail(err, code, "the future was made before a fork, and its operation is the parent's");
     default:
         return fj_fail(err, code, "a future cannot be waited for here");
     }
@@ -361,7 +380,7 @@ fj_code fj_future_wait(fj_future *f, fj_deadline by, json_t **ret, fj_error **er
     fj_code code = FJ_OK;
 
     if (!fj_future_done(f)) {
-        if (f->ops->wait == NULL || fj_loop_running() != NULL) {
+        if (f->ops->wait == NULL || fj_loop_running() != NULL || is_parents(f)) {
             code = fj__future_until(f, by, "future");
         } else {
             f->ops->wait(f, f->user, by);

@@ -20,9 +20,10 @@ typedef struct fj__then fj__then;
 /* The state is under the lock; it is held for a few instructions, and while waiters are woken. */
 struct fj_future {
     atomic_uint refs;
-    atomic_bool done;   /* written under the lock; read without it */
-    atomic_bool asked;  /* somebody was told the outcome */
-    atomic_uint nudges; /* written under the lock; read without it */
+    atomic_bool done;    /* written under the lock; read without it */
+    atomic_bool asked;   /* somebody was told the outcome */
+    atomic_uint nudges;  /* written under the lock; read without it */
+    unsigned generation; /* of the process that made it: whoever would complete it is there */
     pthread_mutex_t lock;
     const fj__future_kind *kind; /* NULL: a plain one */
     const fj_future_ops *ops;

@@ -4,6 +4,8 @@
 /*
  * A future: the one-time outcome of an operation that was begun, a JSON value or an error.
  * It completes exactly once.  Handles are counted references; dropping the last one does not cancel.
+ * In a forked child a future of the parent that was complete is as it was; of any other the operation is the parent's, and a wait
+ * answers FORKED.
  */
 #include <fjord/base.h>
 #include <fjord/clock.h>
@@ -29,17 +31,17 @@ FJ_API bool fj_future_done(const fj_future *future);
  *  @return the operation's code; FJ_TIMEOUT when @p by came first (the operation goes on)
  *  @blocks until done or @p by: a plain thread sleeps, or helps the operation along; a task parks
  *  @errors CANCELLED in a task that is asked to end (the operation goes on, see fj_await()); WRONG_CONTEXT on a loop's
- *  thread outside a task   @thread any */
+ *  thread outside a task; FORKED   @thread any */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_future_wait(fj_future *future, fj_deadline by, json_t **ret,
                                                        fj_error **err);
 /** The outcome, if done; FJ_AGAIN if not.  Never blocks. */
 FJ_API FJ_MUST_USE fj_code fj_future_result(fj_future *future, json_t **ret, fj_error **err);
 /** Call @p fn when complete; at once, on this thread, when it already is.  The future keeps itself alive
- *  until then.  Several may be added; they run in order.  @errors NOMEM */
+ *  until then.  Several may be added; they run in order.  @errors NOMEM, FORKED */
 FJ_API FJ_MUST_USE fj_code fj_future_then(fj_future *future, fj_future_fn fn, void *user);
 /** Give up: a pending future completes with FJ_CANCELLED and whatever comes for it later is dropped.  That of a task, or
  *  a gather, completes when the task has ended, or all of them.
- *  @return false when it was complete already.  @thread any */
+ *  @return false when it was complete already, or is the parent's of a fork.  @thread any */
 FJ_API bool fj_future_cancel(fj_future *future);
 
 /* For drivers and executors, which make futures. */

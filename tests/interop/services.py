@@ -71,13 +71,14 @@ def files_of(pid):
                 found.add(sockets.get(to.removeprefix("socket:[").removesuffix("]"), to))
         with open(f"/proc/{pid}/maps", encoding="utf-8") as f:
             found |= {line.split(None, 5)[5].strip() for line in f if len(line.split(None, 5)) > 5}
-    return {path for path in found if path.startswith(("/dev/shm", "/tmp", "/var/tmp", "/run"))}
+    return {path for path in found if path.startswith(("/dev/shm", "/tmp", "/var/tmp", "/run"))
+            and not path.startswith(os.path.realpath(BUILD))}  # the program, its log, and what it is to leave
 
 
 class Service:
     def __init__(self, command, name="service", env=None):
         self.logfile = os.path.join(BUILD, "interop", f"{name}-{os.getpid()}.log")
-        self.log = open(self.logfile, "a+", encoding="utf-8")
+        self.log = open(self.logfile, "w+", encoding="utf-8")
         self.folder = tempfile.mkdtemp(prefix="fjord-judged-")
         self.p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, start_new_session=True,
                                   env=os.environ | {"TMPDIR": self.folder, "XDG_RUNTIME_DIR": self.folder} | (env or {}))
@@ -85,6 +86,10 @@ class Service:
     def ready(self):
         if not select.select([self.p.stdout], [], [], 30)[0] or not self.p.stdout.read1(100):
             raise AssertionError(f"the service did not say that it serves: {self.p.poll()}")
+
+    def said(self):
+        with open(self.logfile, encoding="utf-8", errors="replace") as f:
+            return f.read()
 
     def takes_signals(self):
         """Until then they are its program's, as they are any program's that begins."""
@@ -316,14 +321,12 @@ def crashed(suite, peer, crashes, seed):
         forget()
         runs, load, trap = Runs(), None, os.path.join(BUILD, "interop", "trap")
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(BUILD, "interop", f"crashed-{os.getpid()}.log"))
             with Service([JUDGED, path, str(workers), runs.path, trap], "crashed") as s:
                 s.ready()
                 load = Load(peer, runs, seed, 5)
                 victims, flat, memory = Victims(s, peer, trap, seed), [], []
                 while len(restarts(s.logfile)) < crashes:
-                    for _ in range(max(crashes // 10, 1)):
+                    for _ in range(max(crashes // 10, 10)):
                         victims.one()
                     until(lambda: len(children(s.p.pid)) == workers and at_the_broker() == [2 * workers, workers], 30)
                     flat.append(of_parent(s.p.pid))
@@ -375,11 +378,11 @@ def add(peer, limit=15.0):
 
 
 @contextlib.contextmanager
-def slow_call(peer, ms):
+def slow_call(peer, ms, limit=15.0):
     """A method that runs; gives what becomes of the call."""
     got = []
     caller = threading.Thread(target=lambda: got.append(
-        peer.call("calc", "slow", {"ms": ms}, namespace="calc", version="1.1")))
+        peer.call("calc", "slow", {"ms": ms}, limit, namespace="calc", version="1.1")))
     caller.start()
     # while it has the only slot nothing else is answered
     until(lambda: add(peer, 1).cls is not None)
@@ -401,22 +404,22 @@ def signals(suite, peer):
         with suite.case(f"service: {what} gives up what runs, names it, and does not wait for it"):
             with Service([*PREFORK, path, "1"], "given-up") as s:
                 s.ready()
-                with slow_call(peer, 12000) as got:
+                with slow_call(peer, 12000, 5.0) as got:
                     s.p.send_signal(first)
                     if second is not None:
                         until(lambda: int(status(s.p.pid)["ShdPnd"], 16) == 0, pause=0.001)  # two of a kind would be one
                         s.p.send_signal(second)
                     same([s.p.wait(9), of_session(s.p.pid)], [1, []], "exit status, and what is left")
-                    with open(s.logfile, encoding="utf-8") as f:
-                        same("still running: slow" in f.read(), True, "the log names it")
+                    same("still running: slow" in s.said(), True, "the log names it")
                 same(got[0].cls, "MessagingTimeout", f"the slow call ended as {got[0]!r}")
-    with suite.case("service: SIGHUP reloads in every worker, and it goes on serving; a bad file changes nothing"):
+    with suite.case("service: SIGHUP reloads, and it goes on serving; a bad file changes nothing"):
         with Service([*PREFORK, path, "3"], "reloaded", {"OS_FJORD__LOG_LEVEL": "info"}) as s:
             s.ready()
-            for text in ("[fjord]\ndrain = 5\n", "[fjord]\ndrain = soon\n"):
+            for text, said in (("[fjord]\ndrain = 5\n", "[fjord] drain is reloaded"), ("[fjord]\ndrain = soon\n", "not reloaded")):
                 with open(path, "a", encoding="utf-8") as f:
                     f.write(text)
                 s.p.send_signal(signal.SIGHUP)
+                until(lambda: said in s.said())
                 add(peer).expect(3)
             s.end()
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A process that serves and calls is forked: whatever its child does, handles say so there, and the parent's calls and
- * connections are as they were.  Five executors, both transports, every order of use, close, exit, exec and another fork. */
+ * connections are as they were.  Five executors, every transport, every order of use, close, exit, exec and another fork.
+ * With FJ_TEST_URL over a real broker, too. */
 #include <fjord/fjord.h>
 
 #include "tests/support/broker.h"
@@ -9,6 +10,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +22,12 @@ enum { CALLS = 30, FDS = 1024 };
 static const char *const executors[] = { "blocking", "threading", "green", "coroutine", "bridged" };
 
 static broker *b;
-static char url[64];
+static char url[128];
 static fj_conf *conf;
 static fj_transport *transport;
 static fj_server *server;
-static fj_client *client;
+static fj_client *client, *nobodys;
+static fj_future *pending, *complete; /* made by the parent */
 static ledger *calls;
 static bool stays[FDS]; /* descriptors that the test had before, and that an exec may keep */
 
@@ -42,7 +45,8 @@ static fj_code run_it(fj_request *req, json_t *args, json_t **ret, fj_error **er
 static const fj_method methods[] = { FJ_METHOD("run", FJ_PLAIN, run_it) };
 static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, "1.0", methods);
 static const fj_target here = FJ_TARGET(.topic = "t", .server = "s");
-static const fj_target there = FJ_TARGET(.topic = "t");
+static const fj_target there = FJ_TARGET(.topic = "t"), nowhere = FJ_TARGET(.topic = "nowhere");
+static int parent_is_done[2]; /* a pipe that the parent closes when it has ended all it had */
 
 /* ---- the parent --------------------------------------------------------------------------------- */
 
@@ -105,6 +109,25 @@ int __lsan_is_turned_off(void)
     return in_child;
 }
 
+static void never(fj_future *f, void *user)
+{
+    (void)f, (void)user;
+    _exit(2);
+}
+
+static void use_futures(void)
+{
+    json_t *result = NULL;
+
+    CHILD(!fj_future_done(pending));
+    CHILD(fj_future_wait(pending, fj_in_ms(10000), NULL, NULL) == FJ_FORKED);
+    CHILD(fj_future_then(pending, never, NULL) == FJ_FORKED);
+    CHILD(!fj_future_cancel(pending));
+    CHILD(fj_future_wait(complete, fj_in_ms(10000), &result, NULL) == FJ_OK);
+    CHILD(json_integer_value(result) == 0);
+    json_decref(result);
+}
+
 static void use(void)
 {
     fj_future *f = NULL;
@@ -122,12 +145,16 @@ static void use(void)
     CHILD(fj_client_new(transport, &there, NULL, &c, NULL) == FJ_FORKED);
     CHILD(fj_server_new(transport, &here, NULL, &s, NULL) == FJ_FORKED);
     CHILD(fj_transport_reload(transport, NULL, NULL, NULL) == FJ_FORKED);
+    use_futures();
 }
 
 static void close_all(void)
 {
+    pending = fj_future_unref(pending);
+    complete = fj_future_unref(complete);
     server = fj_server_free(server);
     client = fj_client_free(client);
+    nobodys = fj_client_free(nobodys);
     transport = fj_transport_free(transport);
 }
 
@@ -152,7 +179,7 @@ static void begin_anew(void)
 
     CHILD(fj_transport_open(conf, url, &t, NULL) == FJ_OK);
     CHILD(fj_client_new(t, &there, NULL, &c, NULL) == FJ_OK);
-    if (b != NULL) { /* the parent serves it */
+    if (strcmp(url, "fake://") != 0) { /* the parent serves it */
         CHILD(fj_client_call(c, "run", json_pack("{s:i}", "seq", -1), NULL, &result, NULL) == FJ_OK);
         CHILD(json_integer_value(result) == -1);
         json_decref(result);
@@ -175,9 +202,27 @@ static void fork_again(void)
     CHILD(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
-/* One order of things a letter each: u use, c close, n begin anew, f fork, and the end: x exit(), _ _exit(), e exec. */
-static const char *const orders[] = { "uc_", "u_", "c_",  "_",    "x",   "ux",  "e",
-                                      "ue",  "ce", "uce", "fuc_", "ufe", "cn_", "ne" };
+/* As daemons do, whatever it is. */
+static void close_descriptors(void)
+{
+    for (int fd = 3; fd < FDS; fd++)
+        (void)close(fd);
+}
+
+/* Until the parent has ended all that it had. */
+static void outlive_it(void)
+{
+    char c;
+
+    (void)close(parent_is_done[1]);
+    CHILD(read(parent_is_done[0], &c, 1) == 0);
+}
+
+/* One order of things a letter each: u use, c close, n begin anew, f fork, d close descriptors, w wait for the parent to close, and
+ * the end: x exit(), _ _exit(), e exec. */
+static const char *const orders[] = { "uc_", "u_",   "c_",   "_",   "x",  "ux",    "e",    "ue",  "ce",
+                                      "uce", "fuc_", "ufe",  "cn_", "ne", "d_",    "duc_", "udx", "dce",
+                                      "fde", "wu_",  "wuc_", "wc_", "we", "ufwc_", "wfux" };
 enum { ORDERS = sizeof orders / sizeof *orders };
 
 static void child(const char *order)
@@ -197,6 +242,12 @@ static void child(const char *order)
         case 'f':
             fork_again();
             break;
+        case 'd':
+            close_descriptors();
+            break;
+        case 'w':
+            outlive_it();
+            break;
         case 'e':
             exec_true();
             break;
@@ -210,45 +261,89 @@ static void child(const char *order)
 
 /* ---- the matrix --------------------------------------------------------------------------------- */
 
-static void set_up_on(const char *executor, bool rabbit)
+enum { FAKE, SMALL, REAL, TRANSPORTS }; /* SMALL is the broker of tests/support, REAL that of FJ_TEST_URL */
+
+static atomic_uint losses;
+
+static void count_losses(void *user, fj_log_level level, const char *component, const char *text)
+{
+    (void)user;
+    if (level <= FJ_LOG_WARNING && strcmp(component, "amqp") == 0)
+        atomic_fetch_add(&losses, 1);
+    if (level <= FJ_LOG_ERROR || (level <= FJ_LOG_WARNING && strcmp(component, "amqp") == 0))
+        (void)fprintf(stderr, "%s: %s\n", component, text);
+}
+
+static void set_up_on(const char *executor, int where)
 {
     for (int fd = 0; fd < FDS; fd++)
         stays[fd] = fcntl(fd, F_GETFD) >= 0;
-    b = rabbit ? broker_new() : NULL;
-    ck_assert(!rabbit || b != NULL);
-    (void)snprintf(url, sizeof url, "fake://");
-    if (rabbit)
+    b = where == SMALL ? broker_new() : NULL;
+    ck_assert(where != SMALL || b != NULL);
+    (void)snprintf(url, sizeof url, "%s", where == REAL ? getenv("FJ_TEST_URL") : "fake://");
+    if (where == SMALL)
         (void)snprintf(url, sizeof url, "rabbit://guest:guest@127.0.0.1:%u/", broker_port(b));
-    fj_log_set_level(FJ_LOG_ERROR);
+    fj_log_set(count_losses, NULL);
+    ck_assert_int_eq(pipe2(parent_is_done, O_CLOEXEC), 0);
     conf = fj_conf_new();
     ck_assert_int_eq(fj_conf_set(conf, "fjord", "executor", executor, NULL), FJ_OK);
     ck_assert_int_eq(fj_transport_open(conf, url, &transport, NULL), FJ_OK);
     ck_assert_int_eq(fj_client_new(transport, &there, NULL, &client, NULL), FJ_OK);
+    ck_assert_int_eq(fj_client_new(transport, &nowhere, NULL, &nobodys, NULL), FJ_OK);
     ck_assert_int_eq(fj_server_new(transport, &here, NULL, &server, NULL), FJ_OK);
     ck_assert_int_eq(fj_server_add(server, &endpoint, NULL, NULL), FJ_OK);
     calls = ledger_new(CALLS);
     ck_assert_ptr_nonnull(calls);
 }
 
-START_TEST(whatever_a_child_does_the_parents_calls_and_connections_are_as_they_were)
+static void serve_and_call(pthread_t *thread)
 {
-    const char *executor = executors[_i % 5], *order = orders[_i / 10];
-    const bool rabbit = _i / 5 % 2 == 1;
-    fj_future *futures[CALLS];
-    char text[256];
-    pthread_t thread;
-    void *wrong = &wrong;
-    int status = -1;
+    fj_future *first = NULL;
 
-    set_up_on(executor, rabbit);
-    ck_assert_int_eq(pthread_create(&thread, NULL, serve, &started), 0);
+    ck_assert_int_eq(pthread_create(thread, NULL, serve, &started), 0);
     (void)pthread_mutex_lock(&lock);
     while (!started)
         (void)pthread_cond_wait(&changed, &lock);
     (void)pthread_mutex_unlock(&lock);
-    begin(&futures[0]);
-    end(futures[0], 0); /* connected, both ways */
-    unsigned accepted = rabbit ? broker_accepted(b) : 0;
+    begin(&first);
+    complete = fj_future_ref(first);
+    end(first, 0); /* connected, both ways */
+    ck_assert_int_eq(fj_client_call_async(nobodys, "run", NULL, NULL, &pending, NULL), FJ_OK);
+}
+
+static void stop_all(pthread_t thread)
+{
+    void *wrong = &wrong;
+
+    ck_assert(fj_future_cancel(pending));
+    fj_server_stop(server);
+    ck_assert_int_eq(pthread_join(thread, &wrong), 0);
+    ck_assert_ptr_null(wrong);
+    close_all();
+    b = broker_free(b);
+}
+
+static void ends_well(pid_t pid, const char *executor, const char *order)
+{
+    int status = -1;
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(status == 0, "%s, %s, order %s: status %d", executor, url, order, status);
+}
+
+START_TEST(whatever_a_child_does_the_parents_calls_and_connections_are_as_they_were)
+{
+    const char *executor = executors[_i % 5], *order = orders[_i / 5 / TRANSPORTS];
+    const int where = _i / 5 % TRANSPORTS;
+    fj_future *futures[CALLS];
+    char text[256];
+    pthread_t thread;
+
+    if (where == REAL && getenv("FJ_TEST_URL") == NULL)
+        return;
+    set_up_on(executor, where);
+    serve_and_call(&thread);
+    unsigned accepted = b != NULL ? broker_accepted(b) : 0;
 
     for (int i = 1; i < CALLS / 2; i++)
         begin(&futures[i]);
@@ -259,21 +354,22 @@ START_TEST(whatever_a_child_does_the_parents_calls_and_connections_are_as_they_w
         alarm(30);
         child(order);
     }
+    (void)close(parent_is_done[0]);
     for (int i = CALLS / 2; i < CALLS; i++)
         begin(&futures[i]);
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_msg(status == 0, "%s, %s, order %s: status %d", executor, url, order, status);
+    if (strchr(order, 'w') == NULL)
+        ends_well(pid, executor, order);
     for (int i = 1; i < CALLS; i++)
         end(futures[i], (unsigned)i);
-    if (rabbit && strchr(order, 'n') == NULL)
+    if (b != NULL && strchr(order, 'n') == NULL)
         ck_assert_uint_eq(broker_accepted(b), accepted); /* none was made again */
+    ck_assert_uint_eq(atomic_load(&losses), 0);
     ck_assert_msg(ledger_settled(calls, 5000, text, sizeof text), "%s", text);
 
-    fj_server_stop(server);
-    ck_assert_int_eq(pthread_join(thread, &wrong), 0);
-    ck_assert_ptr_null(wrong);
-    close_all();
-    b = broker_free(b);
+    stop_all(thread);
+    (void)close(parent_is_done[1]);
+    if (strchr(order, 'w') != NULL)
+        ends_well(pid, executor, order);
     conf = fj_conf_free(conf);
     ledger_free(calls);
 }
@@ -287,7 +383,7 @@ int main(void)
 
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, whatever_a_child_does_the_parents_calls_and_connections_are_as_they_were, 0,
-                        10 * ORDERS);
+                        5 * TRANSPORTS * ORDERS);
     suite_add_tcase(suite, c);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
