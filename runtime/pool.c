@@ -24,8 +24,7 @@ enum {
 struct job {
     struct job *next, *prev; /* the queue */
     bool queued;             /* the queue has a reference to the future */
-    unsigned generation;
-    fj_future *future; /* the job is its user, and goes with it */
+    fj_future *future;       /* the job is its user, and goes with it */
     fj_task_fn fn;
     void *user;
     void (*freed)(void *user);
@@ -157,17 +156,10 @@ static void on_cancel(fj_future *future, void *user)
         let_go(job);
 }
 
-/* A plain thread waits.  In the child of a fork nobody would ever complete the parent's future. */
+/* A plain thread waits. */
 static void on_wait(fj_future *future, void *user, fj_deadline by)
 {
-    const struct job *job = user;
-    fj_error *error = NULL;
-
-    if (job->generation != fj__fork_generation()) {
-        (void)fj_fail(&error, FJ_FORKED, "the job was given to the pool of the parent process");
-        (void)fj_future_reject(future, error);
-        return;
-    }
+    (void)user;
     while (!fj_future_done(future) && !fj_passed(by))
         (void)fj__future_sleep(future, fj__future_nudges(future), by);
 }
@@ -350,9 +342,7 @@ fj_code fj_run_in_executor(fj_task_fn fn, void *user, void (*freed)(void *user),
         fj__free(job);
         return fj_fail(err, FJ_NOMEM, "no memory for a job");
     }
-    *job = (struct job){
-        .future = job->future, .fn = fn, .user = user, .freed = freed, .generation = fj__fork_generation()
-    };
+    *job = (struct job){ .future = job->future, .fn = fn, .user = user, .freed = freed };
     job->heritage = fj__heritage_take();
     fj_future *future = fj_future_ref(job->future); /* the caller's; the job's own goes to the queue */
     fj_code code = submit(job, err);

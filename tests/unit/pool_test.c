@@ -435,7 +435,7 @@ static int in_child(void)
         return 1;
     if (fj_future_wait(running, fj_never(), NULL, NULL) != FJ_FORKED)
         return 2;
-    if (!fj_future_cancel(queued))
+    if (fj_future_cancel(queued) || fj_future_done(queued))
         return 3;
     open_gate();
     if (outcome(given(gated, "child"), &result, NULL) != FJ_OK)
