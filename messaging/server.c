@@ -603,7 +603,8 @@ bool fj__server_runs(fj_server *s)
 bool fj__server_listens(fj_server *s)
 {
     fj_driver *d = s->transport->driver;
-    bool tells = d->ops->size >= sizeof *d->ops && d->ops->listens != NULL;
+    bool tells =
+        d->ops->size >= offsetof(fj_driver_ops, listens) + sizeof d->ops->listens && d->ops->listens != NULL;
 
     return fj__server_runs(s) && (!tells || d->ops->listens(d));
 }

@@ -184,12 +184,22 @@ const fj_conf *fj_transport_conf(const fj_transport *t)
     return t->conf;
 }
 
+static fj_code reload_driver(fj_transport *t, fj_error **err)
+{
+    const fj_driver_ops *ops = t->driver->ops;
+    bool can = ops->size >= offsetof(fj_driver_ops, reload) + sizeof ops->reload && ops->reload != NULL;
+
+    return can ? ops->reload(t->driver, t->conf, err) : FJ_OK;
+}
+
 fj_code fj_transport_reload(fj_transport *t, fj_conf_changed changed, void *user, fj_error **err)
 {
     fj_code code = fj__transport_check(t, err);
 
     if (code == FJ_OK)
         code = fj_conf_reload(t->conf, changed, user, err);
+    if (code == FJ_OK)
+        code = reload_driver(t, err);
     return code == FJ_OK ? fj__log_configure(t->conf, err) : code;
 }
 

@@ -62,7 +62,9 @@ FJ_BEGIN_DECLS
     X(FORKED, 36, 0, "builtins", "RuntimeError", "the handle was made before a fork")                          \
     X(UNSUPPORTED, 37, 0, "builtins", "NotImplementedError", "not supported here")                             \
     X(SYSTEM, 38, 1, "builtins", "OSError", "the system refused")                                              \
-    X(INTERNAL, 39, 0, "builtins", "RuntimeError", "a defect in Fjord")
+    X(INTERNAL, 39, 0, "builtins", "RuntimeError", "a defect in Fjord")                                        \
+    X(TLS, 40, 0, "oslo_messaging.exceptions", "MessageDeliveryFailure",                                       \
+      "the broker, or this client, refused TLS")
 
 typedef enum {
 #define X(name, value, retriable, module, class_, text) FJ_##name = value,

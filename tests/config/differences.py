@@ -20,6 +20,11 @@ UNLISTED = {"rpc_conn_pool_size", "conn_pool_min_size", "conn_pool_ttl"}
 OSLO_LOG = {"debug", "log_file", "log_dir", "use_syslog", "syslog_log_facility", "use_journal", "use_stderr", "use_json",
             "default_log_levels", "rate_limit_interval", "rate_limit_burst", "rate_limit_except_level"}
 
+# Defaults of our own: (ours, reason).
+DEFAULTS = {
+    "oslo_messaging_rabbit.ssl_enforce_hostname_verification": (True, "a certificate of anybody's is none; later releases have it so"),
+}
+
 # Bounds that oslo.messaging does not have: (least, greatest, reason).
 BOUNDS = {
     "DEFAULT.executor_thread_pool_size": (1, 100000, "no method could run, or no machine has so many threads"),

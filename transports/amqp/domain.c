@@ -191,7 +191,7 @@ fj_deadline fj__domain_due(const fj__domain *d)
 
 static bool dialing(const fj__link *l)
 {
-    return l->state == FJ__LINK_RESOLVING || l->state == FJ__LINK_CONNECTING ||
+    return l->state == FJ__LINK_RESOLVING || l->state == FJ__LINK_CONNECTING || l->state == FJ__LINK_SECURING ||
            l->state == FJ__LINK_HANDSHAKE || l->state == FJ__LINK_BACKOFF;
 }
 

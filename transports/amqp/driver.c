@@ -364,6 +364,14 @@ static bool listens(fj_driver *base)
     return all;
 }
 
+/* Everything else is as it was at open. */
+static fj_code reload(fj_driver *base, const fj_conf *conf, fj_error **err)
+{
+    fj__tls *tls = driver_of(base)->settings.tls;
+
+    return tls != NULL ? fj__tls_reload(tls, conf, err) : FJ_OK;
+}
+
 static const char *const aliases[] = { "kombu", NULL };
 
 const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
@@ -378,4 +386,5 @@ const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
                                         .close = close_,
                                         .stop = stop,
                                         .free = free_,
-                                        .listens = listens };
+                                        .listens = listens,
+                                        .reload = reload };

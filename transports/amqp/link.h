@@ -9,6 +9,7 @@
 #include "transports/amqp/engine.h"
 #include "transports/amqp/resolve.h"
 #include "transports/amqp/settings.h"
+#include "transports/amqp/tls.h"
 
 /** What is asked for, as oslo.messaging answers tune: wire.md section 2. */
 #define FJ__LINK_CHANNEL_MAX 2047
@@ -19,6 +20,7 @@ typedef enum {
     FJ__LINK_IDLE, /* nobody wants it yet */
     FJ__LINK_RESOLVING,
     FJ__LINK_CONNECTING,
+    FJ__LINK_SECURING, /* TLS shakes hands */
     FJ__LINK_HANDSHAKE,
     FJ__LINK_OPEN,
     FJ__LINK_BACKOFF, /* waiting to try again */
@@ -47,10 +49,11 @@ struct fj__link {
     fj__link_state state;
     fj__engine *engine; /* from CONNECTING on; NULL otherwise */
     int fd;
-    unsigned opened;   /* how many descriptors it had: two may have the same number */
-    unsigned epoch;    /* + 1 each time it opens: stale tags are known by it */
-    unsigned attempts; /* full rounds without success */
-    bool hung_up;      /* the peer has ended the stream, with or without a word before */
+    fj__tls_stream *tls; /* over fd; NULL: plain */
+    unsigned opened;     /* how many descriptors it had: two may have the same number */
+    unsigned epoch;      /* + 1 each time it opens: stale tags are known by it */
+    unsigned attempts;   /* full rounds without success */
+    bool hung_up;        /* the peer has ended the stream, with or without a word before */
     bool fatal; /* the last round ended in an error that trying again will not cure (login, virtual host) */
     fj_error *error; /* of the last attempt, or why it was lost */
 

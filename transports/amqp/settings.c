@@ -81,12 +81,10 @@ fj_code fj__amqp_settings_read(const fj_conf *conf, const fj_url *url, fj__amqp_
         fj__amqp_settings_fini(s);
         return fj_fail(err, FJ_BAD_CONFIG, "rabbit_quorum_queue and rabbit_ha_queues exclude each other");
     }
-    if (fj_conf_bool(conf, RABBIT, "ssl")) {
+    fj_code code = fj_conf_bool(conf, RABBIT, "ssl") ? fj__tls_new(conf, &s->tls, err) : FJ_OK;
+    if (code != FJ_OK)
         fj__amqp_settings_fini(s);
-        return fj_fail(err, FJ_UNSUPPORTED,
-                       "[" RABBIT "] ssl: this build has no TLS; it never falls back to plain");
-    }
-    return FJ_OK;
+    return code;
 }
 
 void fj__amqp_settings_fini(fj__amqp_settings *s)
@@ -101,5 +99,6 @@ void fj__amqp_settings_fini(fj__amqp_settings *s)
     fj__free(s->exchange);
     fj__free(s->login_method);
     fj__free(s->program);
+    (void)fj__tls_free(s->tls);
     *s = (fj__amqp_settings){ 0 };
 }

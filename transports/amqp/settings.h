@@ -3,6 +3,7 @@
 #define FJORD_AMQP_SETTINGS_H
 /* What the driver takes from the configuration and the URL, once, at open.  Immutable afterwards. */
 #include "base/log.h"
+#include "transports/amqp/tls.h"
 #include <fjord/conf.h>
 #include <fjord/json.h>
 #include <fjord/url.h>
@@ -28,6 +29,7 @@ typedef struct {
     unsigned prefetch;                             /* 0: by the number of slots */
     double connect_timeout, retry_interval, retry_backoff, retry_max, reconnect_delay, missing_reply_queue;
     bool resend;
+    fj__tls *tls; /* NULL: plain */
     fj_json_opts json;
 } fj__amqp_settings;
 

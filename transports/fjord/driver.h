@@ -178,6 +178,10 @@ typedef struct {
     /** Whether the broker has every listener now, as far as this side knows.  May be NULL, and is not there in tables whose
      *  size ends before it.  Any thread, never blocks. */
     bool (*listens)(fj_driver *d);
+    /** The configuration may have changed, and files that it names: take what can be taken in use, such as certificates, for
+     *  what is made from now on.  May be NULL, or not there, as listens().  Any thread; may read files, and else does not
+     *  block.  @errors as open(): everything is as it was then */
+    fj_code (*reload)(fj_driver *d, const fj_conf *conf, fj_error **err);
 } fj_driver_ops;
 
 struct fj_driver {
