@@ -364,12 +364,23 @@ static bool listens(fj_driver *base)
     return all;
 }
 
-/* Everything else is as it was at open. */
+/* Certificates; everything else is as it was at open. */
 static fj_code reload(fj_driver *base, const fj_conf *conf, fj_error **err)
 {
-    fj__tls *tls = driver_of(base)->settings.tls;
+    amqp_driver *d = driver_of(base);
+    fj_code code = d->settings.tls != NULL ? fj__tls_reload(d->settings.tls, conf, err) : FJ_OK;
 
-    return tls != NULL ? fj__tls_reload(tls, conf, err) : FJ_OK;
+    if (d->settings.tls == NULL || code != FJ_OK)
+        return code;
+    for (fj__domain *domain = d->domain; domain != NULL; domain = after(d, domain)) {
+        fj_deadline now = fj_now();
+        fj__domain_lock(domain);
+        fj__link_hurry(&domain->publishing, now);
+        fj__link_hurry(&domain->consuming, now);
+        fj__domain_touch(domain, &domain->publishing, false);
+        fj__domain_unlock(domain);
+    }
+    return FJ_OK;
 }
 
 static const char *const aliases[] = { "kombu", NULL };

@@ -162,6 +162,14 @@ void fj__link_want(fj__link *l, fj_deadline now)
         fj__link_dial(l, now);
 }
 
+void fj__link_hurry(fj__link *l, fj_deadline now)
+{
+    if (l->state != FJ__LINK_BACKOFF)
+        return;
+    l->fatal = false;
+    l->retry_at = now;
+}
+
 void fj__link_drop(fj__link *l)
 {
     release(l);
@@ -308,7 +316,7 @@ static bool ended(fj__link *l, int why, fj_deadline now)
 
     if (why == EPROTO && l->tls != NULL) {
         fj_error *error = NULL;
-        (void)fj_fail(&error, FJ_TLS, "TLS: %s", fj__tls_why(l->tls));
+        (void)fj_fail(&error, FJ_TLS, "%s", fj__tls_why(l->tls));
         fj__link_fail(l, error, now);
         return false;
     }

@@ -74,6 +74,8 @@ bool fj__link_init(fj__link *l, const fj__amqp_settings *settings, const fj__lin
 void fj__link_fini(fj__link *l);
 /** Somebody needs it: leave IDLE. */
 void fj__link_want(fj__link *l, fj_deadline now);
+/** What it failed for may be mended: do not wait for the next attempt. */
+void fj__link_hurry(fj__link *l, fj_deadline now);
 /** Say goodbye to the broker (what is queued goes first); CLOSED at the broker's answer, at a loss, or by _drop. */
 void fj__link_close(fj__link *l, fj_deadline now);
 /** It cannot be gone on with, though the socket is sound: it is lost at the next pump, and made again.  What could not be

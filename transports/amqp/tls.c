@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One connection's TLS: the handshake, bytes in and out, and the reason of a refusal in words. */
+/* One connection's TLS: the handshake, and bytes in and out. */
 #include "transports/amqp/tls.h"
 
 #include "base/alloc.h"
@@ -12,13 +12,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WHY_SIZE = 400, NAMES_SIZE = 160 };
+enum { WHY_SIZE = 400 };
 
 struct fj__tls_stream {
     SSL *ssl;
     char *host;
-    bool numeric;     /* an address: IP SANs count, and there is no SNI */
-    bool wants_write; /* to go on reading, or shaking hands */
+    bool numeric;           /* an address: IP SANs count, and there is no SNI */
+    bool wants_write;       /* to go on reading, or shaking hands */
+    char verdict[WHY_SIZE]; /* on the peer's certificate; empty: no objection */
     char why[WHY_SIZE];
 };
 
@@ -29,6 +30,17 @@ static bool is_address(const char *host)
     unsigned char room[sizeof(struct in6_addr)];
 
     return inet_pton(AF_INET, host, room) == 1 || inet_pton(AF_INET6, host, room) == 1;
+}
+
+/* Keeps in words what is wrong with whom; OpenSSL then goes on, and fails. */
+static int on_verdict(int good, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    fj__tls_stream *s = SSL_get_app_data(ssl);
+
+    if (!good)
+        fj__tls_say_unverified(s->verdict, sizeof s->verdict, store, s->host);
+    return good;
 }
 
 static bool expect(fj__tls_stream *s, bool names)
@@ -62,6 +74,8 @@ static bool build(fj__tls_stream *s, fj__tls *tls, int fd)
     BIO_set_init(bio, 1);
     SSL_set_bio(s->ssl, bio, bio);
     SSL_set_connect_state(s->ssl);
+    (void)SSL_set_app_data(s->ssl, s);
+    SSL_set_verify(s->ssl, SSL_get_verify_mode(s->ssl), on_verdict);
     return expect(s, names);
 }
 
@@ -90,136 +104,6 @@ fj__tls_stream *fj__tls_close(fj__tls_stream *s)
     fj__free(s->host);
     fj__free(s);
     return NULL;
-}
-
-/* ---- why not -------------------------------------------------------------------------------------- */
-
-/* Whom the certificate is for, for who expected somebody else. */
-static void names_of(X509 *cert, char *ret, size_t size)
-{
-    GENERAL_NAMES *all = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-    size_t at = 0;
-
-    ret[0] = '\0';
-    for (int i = 0; i < sk_GENERAL_NAME_num(all) && at < size; i++) {
-        const GENERAL_NAME *name = sk_GENERAL_NAME_value(all, i);
-        char text[INET6_ADDRSTRLEN] = "";
-        const char *comma = at != 0 ? ", " : "";
-        int n = 0;
-        if (name->type == GEN_DNS) {
-            n = snprintf(ret + at, size - at, "%s%.*s", comma, ASN1_STRING_length(name->d.dNSName),
-                         (const char *)ASN1_STRING_get0_data(name->d.dNSName));
-        } else if (name->type == GEN_IPADD) {
-            int length = ASN1_STRING_length(name->d.iPAddress);
-            (void)inet_ntop(length == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(name->d.iPAddress), text,
-                            sizeof text);
-            n = length == 4 || length == 16 ? snprintf(ret + at, size - at, "%s%s", comma, text) : 0;
-        }
-        at += n > 0 ? (size_t)n : 0;
-    }
-    GENERAL_NAMES_free(all);
-    for (char *c = ret; *c != '\0'; c++) { /* the peer chose them */
-        if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
-            *c = '?';
-    }
-    if (ret[0] == '\0')
-        (void)snprintf(ret, size, "nobody (it has no subject alternative name)");
-}
-
-static void date_of(const ASN1_TIME *t, char *ret, size_t size)
-{
-    struct tm tm;
-
-    ret[0] = '\0';
-    if (ASN1_TIME_to_tm(t, &tm) == 1)
-        (void)strftime(ret, size, "%Y-%m-%d %H:%M:%S UTC", &tm);
-}
-
-/* What the chain's check found wrong, with what the certificate says. */
-static void say_unverified(fj__tls_stream *s, long verdict)
-{
-    X509 *cert = SSL_get0_peer_certificate(s->ssl);
-    char text[NAMES_SIZE] = "";
-
-    switch (verdict) {
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        if (cert != NULL)
-            names_of(cert, text, sizeof text);
-        (void)snprintf(s->why, sizeof s->why, "the broker's certificate is not for %s, but for %s", s->host,
-                       text);
-        break;
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-        if (cert != NULL)
-            date_of(X509_get0_notAfter(cert), text, sizeof text);
-        (void)snprintf(s->why, sizeof s->why,
-                       "the broker's certificate, or one of its chain, has expired (its own ends %s)", text);
-        break;
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        if (cert != NULL)
-            date_of(X509_get0_notBefore(cert), text, sizeof text);
-        (void)snprintf(s->why, sizeof s->why,
-                       "the broker's certificate, or one of its chain, is not yet valid (its own begins %s)",
-                       text);
-        break;
-    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-        (void)snprintf(s->why, sizeof s->why,
-                       "the broker's certificate is self-signed, and not among those of ssl_ca_file");
-        break;
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-        (void)snprintf(s->why, sizeof s->why,
-                       "the broker's certificate is of an authority that ssl_ca_file does not have: %s",
-                       X509_verify_cert_error_string(verdict));
-        break;
-    default:
-        (void)snprintf(s->why, sizeof s->why, "the broker's certificate: %s",
-                       X509_verify_cert_error_string(verdict));
-        break;
-    }
-}
-
-/* What the protocol stumbled over.  Alerts (RFC 8446 section 6) are the broker's reasons. */
-static void say_refused(fj__tls_stream *s, unsigned long error)
-{
-    const char *reason = ERR_reason_error_string(error);
-
-    switch (ERR_GET_REASON(error)) {
-    case SSL_R_WRONG_VERSION_NUMBER:
-    case SSL_R_PACKET_LENGTH_TOO_LONG:
-        (void)snprintf(s->why, sizeof s->why,
-                       "this is not TLS: does this port of the broker speak plain AMQP?");
-        break;
-    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-        (void)snprintf(s->why, sizeof s->why,
-                       "the broker wants a certificate of this client: set ssl_cert_file");
-        break;
-    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
-        (void)snprintf(s->why, sizeof s->why,
-                       "the broker refused: %s (it may want a certificate of this client, ssl_cert_file, or "
-                       "other ciphers)",
-                       reason);
-        break;
-    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-        (void)snprintf(s->why, sizeof s->why,
-                       "the broker does not know the authority of this client's certificate, ssl_cert_file");
-        break;
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
-        (void)snprintf(s->why, sizeof s->why,
-                       "the broker says that this client's certificate, ssl_cert_file, has expired");
-        break;
-    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
-    case SSL_R_UNSUPPORTED_PROTOCOL:
-        (void)snprintf(s->why, sizeof s->why, "no version of TLS is spoken by both: %s", reason);
-        break;
-    default:
-        (void)snprintf(s->why, sizeof s->why, "%s%s",
-                       ERR_GET_REASON(error) >= SSL_AD_REASON_OFFSET ? "the broker refused: " : "",
-                       reason != NULL ? reason : "TLS failed");
-        break;
-    }
 }
 
 /* ---- steps ---------------------------------------------------------------------------------------- */
@@ -253,13 +137,12 @@ static outcome judge(fj__tls_stream *s, int rc)
         break;
     default: {
         unsigned long error = ERR_peek_error();
-        long verdict = SSL_get_verify_result(s->ssl);
         if (ERR_GET_REASON(error) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
             is = ENDED;
-        else if (ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED && verdict != X509_V_OK)
-            say_unverified(s, verdict);
+        else if (ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED && s->verdict[0] != '\0')
+            (void)snprintf(s->why, sizeof s->why, "%s", s->verdict);
         else
-            say_refused(s, error);
+            fj__tls_say_refused(s->why, sizeof s->why, error);
         break;
     }
     }
@@ -290,9 +173,9 @@ fj_code fj__tls_shake(fj__tls_stream *s, fj_error **err)
     if (is == AGAIN)
         return FJ_AGAIN;
     if (s->why[0] != '\0')
-        return fj_fail(err, FJ_TLS, "TLS: %s", s->why);
+        return fj_fail(err, FJ_TLS, "%s", s->why);
     char text[128];
-    return fj_fail(err, FJ_LOST, "TLS: the broker closed the socket in the handshake%s%s",
+    return fj_fail(err, FJ_LOST, "the broker closed the socket in the TLS handshake%s%s",
                    is == ENDED ? "" : ": ", is == ENDED ? "" : strerror_r(why, text, sizeof text));
 }
 

@@ -19,15 +19,19 @@ struct fj__tls {
     OSSL_LIB_CTX *fips; /* NULL: OpenSSL's own */
 };
 
-/* The last thing OpenSSL said, and nothing of it is left for others. */
+/* What OpenSSL said, and nothing of it is left for others: the system's word if there is one, else its last. */
 static const char *said(char *room, size_t n)
 {
-    unsigned long last = ERR_peek_last_error();
-    const char *reason = last != 0 ? ERR_reason_error_string(last) : NULL;
+    const char *reason = NULL;
+    unsigned long error = 0;
+    bool of_system = false;
 
-    if (last != 0 && ERR_SYSTEM_ERROR(last))
-        reason = strerror_r(ERR_GET_REASON(last), room, n);
-    ERR_clear_error();
+    while ((error = ERR_get_error()) != 0) {
+        if (of_system)
+            continue;
+        of_system = ERR_SYSTEM_ERROR(error);
+        reason = of_system ? strerror_r(ERR_GET_REASON(error), room, n) : ERR_reason_error_string(error);
+    }
     return reason != NULL ? reason : "OpenSSL does not say why";
 }
 
