@@ -299,7 +299,7 @@ static void tls(check *c)
     if (is && is_given(c, RABBIT, "ssl_cert_file") && !is_given(c, RABBIT, "ssl_key_file"))
         at_option(c, CHECK_WARNING, RABBIT, "ssl_cert_file",
                   "there is no ssl_key_file: the key must be in it, too");
-    if (!is && is_true(c, RABBIT, "ssl_enforce_hostname_verification"))
+    if (!is && is_given(c, RABBIT, "ssl_enforce_hostname_verification"))
         at_option(c, CHECK_WARNING, RABBIT, "ssl_enforce_hostname_verification",
                   "it has no effect without ssl");
 }

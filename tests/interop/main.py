@@ -13,12 +13,14 @@ from matrix import matrix
 from migration import migration
 from services import service, service_full
 from storm import storm
+from tls import tls
 from tool import tool
 from topology import topology
 
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
-          "conformance": conformance, "executors": executors, "migration": migration, "service": service}
+          "conformance": conformance, "executors": executors, "migration": migration, "service": service,
+          "tls": tls}
 SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()
