@@ -25,6 +25,11 @@ def all_names():
     return [f"{group or 'DEFAULT'}.{opt.name}" for group, some in all_lists() for opt in some]
 
 
+def default(key):
+    """oslo.messaging's own."""
+    return {f"{group or 'DEFAULT'}.{opt.name}": opt.default for group, some in all_lists() for opt in some}[key]
+
+
 CONF = cfg.ConfigOpts()
 for _group, _some in all_lists():
     CONF.register_opts(_some, group=_group)

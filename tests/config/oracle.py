@@ -10,7 +10,7 @@ import tempfile
 import lists
 
 # Where Fjord means to answer otherwise than oslo.messaging 14.0.3, by option; the reasons stand in differences.py.
-from differences import REFUSES_MORE
+from differences import DEFAULTS, REFUSES_MORE
 
 WORDS = ["true", "False", "YES", "off", "1", "0", "on", "No", "maybe", "7", "-1", "+5", "007", "1_0", "_1", "1__0", "0x10", "1e3", "2.5",
          ".5", "5.", "-0.0", "4.5", "4.6", "1e400", "infinity", "99999", "", "''", '""', "'", '"', "'a'", '"a b"', "'a\"", "a, b",
@@ -122,6 +122,8 @@ def differ(texts, ours, theirs, bad):
                 bad.append((texts, key, got, expected))
             continue
         if "value" in expected and "value" in got and got["value"] == expected["value"]:
+            continue
+        if key in DEFAULTS and got.get("value") == DEFAULTS[key][0] and expected.get("value") == lists.default(key):
             continue
         if "error" in expected and ("error" in got or lists.takes_more(key, got["value"])):
             continue
