@@ -91,7 +91,7 @@ FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 LOAD_SRC  := $(wildcard tests/load/*.c)
 PLUGIN_SRC := $(wildcard examples/plugins/*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
-CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md docs/services.md
+CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md docs/services.md docs/transport-plugins.md
 
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
@@ -258,7 +258,7 @@ endef
 $(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t),$(wildcard $(t:_test.c=_cxx.cc)))))
 
 # All of the library, for the plug-ins that these load.
-$(addprefix $(BUILD)/tests/,conformance_test unhooked_test unix_test): private LDFLAGS += -Wl,--whole-archive $(STATIC) -Wl,--no-whole-archive
+$(addprefix $(BUILD)/tests/,conformance_test unhooked_test unix_test plugin_test): private LDFLAGS += -Wl,--whole-archive $(STATIC) -Wl,--no-whole-archive
 
 # Programs with the hooks in front of libc, linked as a user's are.  A sanitizer's library is always the first, and its
 # functions would be in front of the hooks: there the hooks are in the program itself.

@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <fjord/client.h>
 #include <fjord/executor.h>
 #include <fjord/transport.h>
 #include <stdlib.h>
@@ -346,6 +347,42 @@ START_TEST(a_driver_is_found_by_the_path_that_the_configuration_has_for_its_name
 }
 END_TEST
 
+/* The first block of C of the page. */
+static char *example(void)
+{
+    static char text[20000];
+    FILE *in = fopen("docs/transport-plugins.md", "re");
+
+    ck_assert_ptr_nonnull(in);
+    text[fread(text, 1, sizeof text - 1, in)] = '\0';
+    (void)fclose(in);
+    char *from = strstr(text, "```c\n");
+    ck_assert_ptr_nonnull(from);
+    char *to = strstr(from + 5, "```\n");
+    ck_assert_ptr_nonnull(to);
+    *to = '\0';
+    return from + 5;
+}
+
+START_TEST(the_example_of_the_page_does_what_it_says)
+{
+    fj_transport *t = NULL;
+    fj_client *client = NULL;
+    fj_target there = FJ_TARGET(.topic = "t");
+
+    build("hole", "-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Werror", example());
+    ck_assert_int_eq(fj_transport_open(conf, "hole://?deep=1", &t, &err), FJ_BAD_CONFIG);
+    err = fj_error_free(err);
+    ck_assert_int_eq(fj_transport_open(conf, "hole://", &t, &err), FJ_OK);
+    ck_assert_int_eq(fj_client_new(t, &there, NULL, &client, &err), FJ_OK);
+    ck_assert_int_eq(fj_client_cast(client, "fall", NULL, NULL, &err), FJ_OK);
+    ck_assert_int_eq(fj_client_call(client, "fall", NULL, NULL, NULL, &err), FJ_UNDELIVERABLE);
+    ck_assert_str_eq(fj_error_text(err), "nobody is in the hole");
+    fj_client_free(client);
+    fj_transport_free(t);
+}
+END_TEST
+
 START_TEST(a_driver_of_another_name_is_refused_by_this_one_alone)
 {
     char *path = path_of("crow.so");
@@ -413,6 +450,7 @@ int main(void)
     tcase_add_test(t, one_below_a_folder_that_others_may_write_to_is_refused_unless_that_is_sticky);
     tcase_add_test(t, a_driver_is_found_by_the_scheme_of_a_url_in_the_folder);
     tcase_add_test(t, a_driver_is_found_by_the_path_that_the_configuration_has_for_its_name_or_an_alias);
+    tcase_add_test(t, the_example_of_the_page_does_what_it_says);
     tcase_add_test(t, a_driver_of_another_name_is_refused_by_this_one_alone);
     tcase_add_test(t, a_driver_that_does_not_fit_is_refused);
     tcase_add_test(t, a_driver_that_others_may_write_to_is_refused);

@@ -8,7 +8,12 @@
  * Life of each object: made -> close (never blocks, idempotent, any thread) -> stop (waits until `by`; no
  * completion or call-back after it) -> free (accepts what is stopped; the driver only after its listeners).
  *
- * A plug-in exports `const fj_driver_ops *fj_driver_plugin(void)`.
+ * A plug-in exports `const fj_driver_ops *fj_driver_plugin(void)`; it is never unloaded, and its table is read when it is found.
+ * docs/transport-plugins.md shows one, <fjord/body.h> has the bodies of messages, examples/plugins/unix is whole.
+ *
+ * What is called by any thread may be called by a green task, which libc's blocking functions suspend, locks that are held or not:
+ * a driver calls them by their names in <fjord/original.h>.  It completes futures with no lock of its own held: what waits for
+ * them may run at once, and send.  Its threads have all signals blocked.  In a forked child nothing of it is called any more.
  *
  * Servers on loops need nothing of a driver that servers on threads do not: it leaves `parks` false, ignores the `loop`
  * of fj_listen_opts, and the executor drives its listeners by watch(), pump() and fd(), and polls with a deadline that has
@@ -49,7 +54,7 @@ typedef struct {
     void (*done)(fj_incoming *in);
     /** Give it back to the broker, unprocessed.  Only before ack, or with ack = done. */
     void (*requeue)(fj_incoming *in);
-    /** Free it.  One that was neither acked nor requeued is requeued. */
+    /** Free it, before its listener is freed.  One that was neither acked nor requeued is requeued. */
     void (*free)(fj_incoming *in);
 } fj_incoming_ops;
 
@@ -156,20 +161,22 @@ typedef struct {
     const char *name;
     const char *const *aliases; /**< other names, ended by NULL; may be NULL */
     uint32_t caps;
-    /** Make a driver for @p url.  Never connects, never blocks.  Copies what it needs of @p conf and @p url;
-     *  the URL's query options have been checked and set in @p conf by the caller.
+    /** Make a driver for @p url.  Never connects, never blocks.  Copies what it needs of @p conf and @p url.
+     *  The query of a URL is the driver's to check, by fj_url_query(): only that of rabbit:// is set in @p conf by the caller.
      *  @param ret gives */
     fj_code (*open)(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj_error **err);
     /** Begin a call or a cast.  Never blocks.  Any thread, task, or call-back of a loop (fj_loop_running() says which
      *  loop).  @param ret gives a future: for a call the reply, for a cast the broker's confirmation.  Always completes by
      *  send->by, also when nobody waits for it.
-     *  @errors those known at once (BAD_TARGET, BAD_VALUE, TOO_BIG, CLOSED, NOMEM): then no future */
+     *  @errors those known at once (BAD_TARGET, BAD_VALUE, TOO_BIG, CLOSED, NOMEM): then no future.  fj_send_check()
+     *  finds the first two */
     fj_code (*send)(fj_driver *d, const fj_send *send, fj_future **ret, fj_error **err);
     /** Wait until everything sent so far from this thread's domain is confirmed or has failed.  May block; in a task it
      *  should suspend (fj_future_wait() does). */
     fj_code (*flush)(fj_driver *d, fj_deadline by, fj_error **err);
     /** Listen for RPC on topic, topic.server and the fanout of @p target (topic and server needed).  Returns
-     *  when messages will come or @p by has passed; may block, as flush().  @param ret gives */
+     *  when messages will come; may block, as flush().  @param ret gives
+     *  @errors TIMEOUT when @p by has passed, BAD_TARGET, CLOSED, SYSTEM, NOMEM: then no listener */
     fj_code (*listen)(fj_driver *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
                       fj_listener **ret, fj_error **err);
     void (*close)(fj_driver *d);
