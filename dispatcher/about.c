@@ -54,7 +54,7 @@ static void free_heritage(fj__heritage *h)
 /* Copied, for they may live longer than the request. */
 static fj__heritage *heritage_of(const fj_request *req)
 {
-    fj__log_context from;
+    fj__log_context from = { 0 };
     const char **const to_copy[] = { &from.request, &from.message, &from.method };
     size_t size = 0;
 

@@ -41,7 +41,7 @@ struct fj_request {
     const fj_endpoint *endpoint;
     const fj_method *method;
     void *data;
-    fj__heritage *heritage; /* what those its method makes inherit; NULL until it makes one */
+    fj__heritage *heritage;          /* what those its method makes inherit; NULL until it makes one */
     const fj_serializer *serializer; /* never NULL */
     fj_request_done_fn done;
     void *user;

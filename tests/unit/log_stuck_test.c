@@ -49,28 +49,17 @@ static void teardown(void)
 
 /* ---- who logs, and must not be held up ----------------------------------------------------------- */
 
-#define FORBIDDEN(X)                                                                                  \
-    X(read)                                                                                           \
-    X(write)                                                                                          \
-    X(readv)                                                                                          \
-    X(writev) X(pwrite64) X(pwritev2) X(openat) X(close) X(connect) X(accept4) X(sendto) X(sendmsg)   \
-        X(recvfrom) X(recvmsg) X(ppoll) X(pselect6) X(nanosleep) X(clock_nanosleep) X(fsync) X(fstat) \
-            X(newfstatat) X(statx) X(clone) X(clone3) X(flock) X(wait4) X(epoll_pwait)
-
 static void forbid_what_may_block(void)
 {
     enum { MOST = 64 };
     static const unsigned numbers[] = {
-#define X(name) __NR_##name,
-        FORBIDDEN(X)
-#undef X
-#ifdef __NR_poll
-            __NR_poll,
-        __NR_open,
-        __NR_stat,
-        __NR_select,
-        __NR_epoll_wait,
-        __NR_fork,
+        __NR_read,     __NR_write,   __NR_readv,       __NR_writev,   __NR_pwrite64,   __NR_pwritev2,
+        __NR_openat,   __NR_close,   __NR_connect,     __NR_accept4,  __NR_sendto,     __NR_sendmsg,
+        __NR_recvfrom, __NR_recvmsg, __NR_ppoll,       __NR_pselect6, __NR_nanosleep,  __NR_clock_nanosleep,
+        __NR_fsync,    __NR_fstat,   __NR_newfstatat,  __NR_statx,    __NR_clone,      __NR_clone3,
+        __NR_flock,    __NR_wait4,   __NR_epoll_pwait,
+#ifdef __NR_poll /* where there are the older ones as well */
+        __NR_poll,     __NR_open,    __NR_stat,        __NR_select,   __NR_epoll_wait, __NR_fork,
 #endif
     };
     struct sock_filter filter[2 * MOST + 2];
