@@ -235,7 +235,22 @@ static void put(char *text, size_t size, size_t *at, const char *part)
     text[*at] = '\0';
 }
 
-/* "add;main;run;add_numbers 12": what it was for, then the calls from the outermost, then how often. */
+/* Of one that has ended by its number. */
+static int name_thread(pid_t tid, char *text, size_t size)
+{
+    char path[64], comm[32] = "";
+
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)tid);
+    FILE *f = fopen(path, "re");
+    if (f != NULL && fgets(comm, sizeof comm, f) != NULL)
+        comm[strcspn(comm, "\n")] = '\0';
+    if (f != NULL)
+        (void)fclose(f);
+    return comm[0] != '\0' ? snprintf(text, size, "thread %s", comm)
+                           : snprintf(text, size, "thread %d", (int)tid);
+}
+
+/* "method add;main;run;add_numbers": what it was for, then the calls from the outermost. */
 static json_t *folded(const struct stack *s, fj__symbols *names)
 {
     static const char between[] = ";";
@@ -248,7 +263,7 @@ static json_t *folded(const struct stack *s, fj__symbols *names)
     else if (p->task[0] != '\0')
         (void)snprintf(name, sizeof name, "task %s", p->task);
     else
-        (void)snprintf(name, sizeof name, "thread %d", (int)p->tid);
+        (void)name_thread(p->tid, name, sizeof name);
     put(text, sizeof text, &at, name);
     for (int i = p->n - 1; i >= 0; i--) {
         fj__symbols_text(names, p->frames[i], i > 0, false, name, sizeof name);

@@ -186,6 +186,12 @@ static const struct function *find(const struct module *m, uintptr_t at)
     return NULL;
 }
 
+/* A compiler's own words for a part or a variant of it, "run.part.0", are left out. */
+static int plain(const char *known)
+{
+    return (int)(known[0] != '.' ? strcspn(known, ".") : strlen(known));
+}
+
 static void name(fj__symbols *s, void *address, bool returns, bool where, char *text, size_t size)
 {
     Dl_info info = { 0 };
@@ -207,10 +213,10 @@ static void name(fj__symbols *s, void *address, bool returns, bool where, char *
     if (known == NULL)
         (void)snprintf(text, size, where ? "[%s+0x%zx]" : "%s+0x%zx", module, (size_t)offset);
     else if (where)
-        (void)snprintf(text, size, "%s+0x%zx [%s+0x%zx]", known, (size_t)((uintptr_t)address - begin), module,
-                       (size_t)offset);
+        (void)snprintf(text, size, "%.*s+0x%zx [%s+0x%zx]", plain(known), known,
+                       (size_t)((uintptr_t)address - begin), module, (size_t)offset);
     else
-        (void)snprintf(text, size, "%s", known);
+        (void)snprintf(text, size, "%.*s", plain(known), known);
 }
 
 void fj__symbols_text(fj__symbols *s, void *address, bool returns, bool where, char *text, size_t size)
