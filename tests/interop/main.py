@@ -9,6 +9,7 @@ from examples import examples
 from executors import executors
 from faults import faults
 from heartbeat import heartbeat, long_idle
+from inspecting import inspecting
 from matrix import matrix
 from migration import migration
 from services import service, service_full
@@ -20,7 +21,7 @@ from topology import topology
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
           "conformance": conformance, "executors": executors, "migration": migration, "service": service,
-          "tls": tls}
+          "tls": tls, "inspect": inspecting}
 SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()
