@@ -5,7 +5,7 @@
  * A service: worker processes that serve, and a parent that keeps them (docs/services.md).
  *
  * A factory runs in each worker, after the fork, and builds what is served there: nothing is inherited but the configuration.
- * The parent has no loop, no connection and no thread but those that write its log, and neither may the program have when it calls
+ * The parent has no loop, no connection and no thread but those that write its log and that of its backdoor, and neither may the program have when it calls
  * fj_service_run().
  *
  *   SIGTERM   workers take no more and finish what runs ([fjord] drain); what does not end is given up, and named.
