@@ -8,6 +8,7 @@
 #include "dispatcher/about.h"
 #include "dispatcher/access.h"
 #include "dispatcher/failure.h"
+#include "dispatcher/live.h"
 #include "dispatcher/request.h"
 #include "runtime/sync.h"
 
@@ -15,11 +16,13 @@
 
 #define DEFAULT_VERSION "1.0"
 #define CATCH_ALL "*"
+#define NO_METHOD "(no method)"
 #define PING_METHOD "oslo_rpc_server_ping"
 
 struct entry {
     const fj_endpoint *endpoint;
     void *data;
+    _Atomic(fj__counted *) *rows; /* by method, once it was called; NULL: by name */
 };
 
 struct fj_dispatcher {
@@ -28,6 +31,8 @@ struct fj_dispatcher {
     bool ping; /* answered by ping_entry, after all others */
     struct entry *entries;
     size_t n, capacity;
+    fj__counters *counters;
+    fj__live live;
 };
 
 /* ---- ping -------------------------------------------------------------------------------------- */
@@ -42,7 +47,7 @@ static fj_code ping(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 
 static const fj_method ping_methods[] = { FJ_METHOD_FLAGS(PING_METHOD, FJ_PLAIN, ping, FJ_EXPOSED) };
 static const fj_endpoint ping_endpoint = FJ_ENDPOINT(NULL, NULL, ping_methods);
-static const struct entry ping_entry = { &ping_endpoint, NULL };
+static const struct entry ping_entry = { &ping_endpoint, NULL, NULL };
 
 /* ---- the tables -------------------------------------------------------------------------------- */
 
@@ -121,7 +126,10 @@ fj_code fj_dispatcher_add(fj_dispatcher *d, const fj_endpoint *endpoint, void *d
     if (more == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for another endpoint");
     d->entries = more;
-    d->entries[d->n++] = (struct entry){ endpoint, data };
+    _Atomic(fj__counted *) *rows = fj__zalloc((endpoint->count + 1) * sizeof *rows);
+    if (rows == NULL)
+        return fj_fail(err, FJ_NOMEM, "no memory for another endpoint");
+    d->entries[d->n++] = (struct entry){ endpoint, data, rows };
     if (accepts_ns(endpoint, NULL) && method_named(endpoint, PING_METHOD) != NULL)
         d->ping = false;
     return FJ_OK;
@@ -155,8 +163,11 @@ fj_code fj_dispatcher_new(const fj_dispatcher_opts *opts, fj_dispatcher **ret, f
 {
     fj_dispatcher *d = fj__zalloc(sizeof *d);
 
-    if (d == NULL)
+    if (d == NULL || (d->counters = fj__counters_new(FJ__SIDE_SERVER)) == NULL) {
+        fj__free(d);
         return fj_fail(err, FJ_NOMEM, "no memory for a dispatcher");
+    }
+    fj__live_init(&d->live);
     fj__about_start();
     if (opts != NULL) {
         d->access = opts->access;
@@ -170,10 +181,24 @@ fj_code fj_dispatcher_new(const fj_dispatcher_opts *opts, fj_dispatcher **ret, f
 
 fj_dispatcher *fj_dispatcher_free(fj_dispatcher *d)
 {
-    if (d != NULL)
-        fj__free(d->entries);
+    if (d == NULL)
+        return NULL;
+    for (size_t i = 0; i < d->n; i++)
+        fj__free(d->entries[i].rows);
+    fj__counters_unref(d->counters);
+    fj__free(d->entries);
     fj__free(d);
     return NULL;
+}
+
+fj__live *fj__dispatcher_live(fj_dispatcher *d)
+{
+    return &d->live;
+}
+
+json_t *fj__dispatcher_counters(fj_dispatcher *d, const char *server)
+{
+    return fj__counters_json(d->counters, server);
 }
 
 /* ---- a message to its method ------------------------------------------------------------------- */
@@ -326,11 +351,30 @@ static fj_code check_args(const json_t *message, fj_error **err)
                     python_type(args));
 }
 
+/* The counters of a method, known by its place in its table; of one for all names, by the name that was asked for. */
+static fj__counted *row_of(fj_dispatcher *d, const struct entry *entry, const fj_method *method,
+                           const char *name)
+{
+    const fj_endpoint *e = entry->endpoint;
+    size_t at = (size_t)((const char *)method - (const char *)e->methods) / e->method_size;
+
+    if (entry->rows == NULL || method->name[0] == CATCH_ALL[0])
+        return fj__counters_row(d->counters, NULL, name);
+    fj__counted *row = atomic_load_explicit(&entry->rows[at], memory_order_acquire);
+    if (row == NULL) {
+        row = fj__counters_row(d->counters, NULL, name);
+        atomic_store_explicit(&entry->rows[at], row, memory_order_release);
+    }
+    return row;
+}
+
 /* No method: answer and free.  Takes both. */
-static void refuse(fj_incoming *in, const struct wanted *w, fj_error *failure)
+static void refuse(const fj_dispatcher *d, fj_incoming *in, const struct wanted *w, fj_error *failure)
 {
     char *method = python_str(w->method);
     const char *name = method != NULL ? method : "?";
+    /* Peers may ask for any number of methods that there are not: they are counted as one. */
+    fj__counted *row = fj__counters_row(d->counters, NULL, NO_METHOD);
 
     fj__failure_complete(failure, "<dispatcher>", name);
     fj__failure_log(failure, name);
@@ -338,6 +382,8 @@ static void refuse(fj_incoming *in, const struct wanted *w, fj_error *failure)
         (void)fj__answer_send(in, NULL, failure, name, NULL);
     else
         in->ops->done(in);
+    fj__count_one(row, in->wants_reply ? FJ__COUNT_CALLS : FJ__COUNT_CASTS);
+    fj__count_one(row, FJ__COUNT_FAILED);
     in->ops->free(in);
     fj__free(method);
     fj_error_free(failure);
@@ -355,6 +401,14 @@ static void take_message(fj_request *req, fj_incoming *in, const struct wanted *
     in->message = in->context = NULL;
 }
 
+void fj_dispatcher_give_back(fj_dispatcher *d, fj_incoming *in)
+{
+    const char *name = plain_text(json_object_get(in->message, "method"));
+
+    fj__count_one(fj__counters_row(d->counters, NULL, name != NULL ? name : NO_METHOD), FJ__COUNT_REQUEUED);
+    in->ops->free(in); /* which requeues it, if that is still possible */
+}
+
 fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_fn done, void *user,
                             fj_request **ret, fj_error **err)
 {
@@ -367,12 +421,12 @@ fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_f
     *ret = NULL;
     const fj_method *chosen = choose(d, &w, &entry, &failure);
     if (chosen == NULL || check_args(in->message, &failure) != FJ_OK) {
-        refuse(in, &w, failure);
+        refuse(d, in, &w, failure);
         return FJ_OK;
     }
     fj_request *req = fj__zalloc(sizeof *req);
     if (req == NULL) {
-        in->ops->free(in); /* which requeues it, if that is still possible */
+        fj_dispatcher_give_back(d, in);
         return fj_fail(err, FJ_NOMEM, "no memory for the request %s", chosen->name);
     }
     atomic_init(&req->refs, 1);
@@ -390,6 +444,11 @@ fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_f
     req->serializer = &d->serializer;
     req->done = done;
     req->user = user;
+    req->counted = row_of(d, entry, chosen, w.name);
+    fj__count_one(req->counted, in->wants_reply ? FJ__COUNT_CALLS : FJ__COUNT_CASTS);
+    req->arrived_ns = in->arrived.ns != 0 ? in->arrived.ns : fj_now().ns;
+    req->live.req = req;
+    fj__live_add(&d->live, req);
     *ret = req;
     return FJ_OK;
 }

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "dispatcher/about.h"
 #include "dispatcher/failure.h"
+#include "dispatcher/live.h"
 #include "runtime/local.h"
 #include "runtime/sync.h"
 
@@ -114,6 +115,7 @@ static void part_over(fj_request *req)
 {
     if (atomic_fetch_sub_explicit(&req->parts_left, 1, memory_order_acq_rel) != 1)
         return;
+    fj__live_remove(fj__dispatcher_live(req->dispatcher), req);
     req->in->ops->free(req->in); /* before the executor hears of it: the listener may be gone after */
     req->in = NULL;
     req->done(req, req->user);
@@ -140,11 +142,21 @@ static fj_code serialize(fj_request *req, json_t *result, json_t **ret, fj_error
     return code;
 }
 
+/* A result that could not be sent as one was none. */
+static fj__count outcome(const fj_error *failure, fj_code sent)
+{
+    if (failure == NULL)
+        return fj__count_of(sent, 0);
+    return fj__count_of(fj_error_code(failure), fj_error_flags(failure));
+}
+
 /* Takes both. */
 static fj_code send_answer(fj_request *req, json_t *result, fj_error *failure, fj_error **err)
 {
     const char *method = fj_request_method(req);
     fj_code code = FJ_OK;
+    int64_t started = atomic_load_explicit(&req->started_ns, memory_order_relaxed);
+    int64_t took = started != 0 ? fj_now().ns - started : 0;
 
     if (failure == NULL) {
         json_t *out = NULL;
@@ -165,6 +177,9 @@ static fj_code send_answer(fj_request *req, json_t *result, fj_error *failure, f
         code = fj__answer_send(req->in, failure != NULL ? NULL : result, failure, method, err);
     else
         req->in->ops->done(req->in);
+    if (started != 0)
+        fj__count_latency(req->counted, took);
+    fj__count_one(req->counted, outcome(failure, code));
     json_decref(result);
     fj_error_free(failure);
     return code;

@@ -8,6 +8,7 @@
  * answers), and its method has returned.  When both are over it is finished: the incoming is freed and the
  * executor told.  The memory goes with the last reference, which may be much later.
  */
+#include "base/counters.h"
 #include "runtime/local.h"
 
 #include <fjord/dispatcher.h>
@@ -20,6 +21,14 @@ typedef struct {
     void (*answered)(void *user, json_t **result, fj_error **failure);
     void (*freed)(void *user); /**< with the request */
 } fj__request_follow;
+
+typedef struct fj__live fj__live;
+
+/** In the ring of what a dispatcher has in hand (live.h). */
+typedef struct fj__live_link {
+    struct fj__live_link *next, *before;
+    fj_request *req; /* NULL: the place of one who looks */
+} fj__live_link;
 
 struct fj_request {
     atomic_uint refs;
@@ -36,7 +45,7 @@ struct fj_request {
     json_t *name, *ns, *version;
     json_t *args;    /* owned until the method is called */
     json_t *context; /* owned: as received, from step two on deserialized */
-    const fj_dispatcher *dispatcher;
+    fj_dispatcher *dispatcher;
     fj_request *outer; /* whose method ran on the thread when this one's was called */
     const fj_endpoint *endpoint;
     const fj_method *method;
@@ -45,6 +54,10 @@ struct fj_request {
     const fj_serializer *serializer; /* never NULL */
     fj_request_done_fn done;
     void *user;
+    fj__live_link live;
+    fj__counted *counted;
+    int64_t arrived_ns;
+    _Atomic int64_t started_ns; /* when its method was called; 0: not yet */
 };
 
 /** Answer, unless it was answered: takes both, of which at most one is not NULL.
@@ -67,6 +80,8 @@ fj_request *fj__request_swap(fj_request *req);
 /** What is called until it is left, is of @p req, within what was.  One may be entered in itself.  @return what was, to leave with */
 fj_request *fj__request_enter(fj_request *req);
 void fj__request_leave(fj_request *req, fj_request *before);
+/** The requests in hand of @p d (live.h). */
+fj__live *fj__dispatcher_live(fj_dispatcher *d);
 /** What stands for the endpoint in texts: its namespace. */
 const char *fj__endpoint_place(const fj_endpoint *endpoint);
 

@@ -13,6 +13,15 @@ fj_code fj_invoke_direct(void *user, fj_request *req, json_t *args, json_t **ret
     return code;
 }
 
+/* Its turn has come. */
+static void started(fj_request *req)
+{
+    int64_t now = fj_now().ns;
+
+    atomic_store_explicit(&req->started_ns, now, memory_order_relaxed);
+    fj__count_wait(req->counted, now - req->arrived_ns);
+}
+
 static fj_code context_in(fj_request *req, fj_error **err)
 {
     const fj_serializer *s = req->serializer;
@@ -94,6 +103,7 @@ void fj_dispatcher_run(fj_dispatcher *d, fj_request *req, fj_invoke_fn invoke, v
     fj_error *failure = NULL;
 
     (void)d;
+    started(req);
     fj_code code = context_in(req, &failure);
     if (code == FJ_OK)
         code = args_in(req, &args, &failure);

@@ -73,7 +73,7 @@ static bool admit(struct blocking *b, fj_incoming *in, fj_deadline by)
     fj_code code = b->listener->ops->ack(b->listener, &in, 1, fj_in_ms(FJ__ACK_MS), &err);
     if (code == FJ_OK)
         return in != NULL;
-    in->ops->free(in);
+    fj_dispatcher_give_back(b->slots.dispatcher, in);
     fj__trouble_pause(&b->trouble, &b->slots, "a message could not be acknowledged", by, code, err);
     return false;
 }
@@ -119,7 +119,7 @@ static fj_code poll_once(struct blocking *b, fj_deadline by)
     }
     fj__slot *slot = slot_for_message(b);
     if (slot == NULL) {
-        in->ops->free(in); /* closed meanwhile: back to the broker */
+        fj_dispatcher_give_back(b->slots.dispatcher, in); /* closed meanwhile */
         return FJ_CLOSED;
     }
     if (!admit(b, in, by)) {

@@ -54,7 +54,7 @@ static void admit(fj__intake *in, fj__slot **slots, fj_incoming **messages, size
         }
         fj__slots_give(slots[i]);
         if (messages[i] != NULL)
-            messages[i]->ops->free(messages[i]);
+            fj_dispatcher_give_back(in->slots->dispatcher, messages[i]);
     }
     if (code == FJ_CANCELLED)
         cancelled(in);
@@ -71,7 +71,7 @@ static void admit_all(fj__intake *in, fj_incoming **messages, size_t n)
         size_t got = take_slots(in->slots, slots, n - at);
         if (got == 0) {
             for (; at < n; at++)
-                messages[at]->ops->free(messages[at]); /* closed: back to the broker */
+                fj_dispatcher_give_back(in->slots->dispatcher, messages[at]); /* closed */
             return;
         }
         admit(in, slots, messages + at, got);

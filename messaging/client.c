@@ -12,7 +12,7 @@
 #include "base/version.h"
 #include "internal.h"
 #include "rpc.h"
-#include "runtime/future.h"
+#include "runtime/future_impl.h"
 #include "runtime/sync.h"
 #include "runtime/waiter.h"
 
@@ -27,7 +27,8 @@ struct fj_client {
     fj_target target;
     fj_client_opts opts; /* version_cap and remote_errors are its own */
     fj_remote_error *rules;
-    fj__chain chain; /* of interceptors */
+    fj__chain chain;        /* of interceptors */
+    fj__counters *counters; /* the transport's: calls may end after it */
     /* casts on their way */
     pthread_mutex_t lock;
     fj__waiters flushing;
@@ -51,6 +52,7 @@ static void unref(fj_client *c)
     fj__free((char *)(uintptr_t)c->opts.version_cap);
     fj__target_fini(&c->target);
     fj_error_free(c->failed);
+    fj__counters_unref(c->counters);
     (void)pthread_mutex_destroy(&c->lock);
     fj__free(c);
 }
@@ -93,6 +95,7 @@ fj_code fj_client_new(fj_transport *transport, const fj_target *target, const fj
     atomic_init(&c->refs, 1);
     c->transport = transport;
     c->generation = transport->generation;
+    c->counters = fj__counters_ref(transport->counters);
     (void)pthread_mutex_init(&c->lock, NULL);
     if (!copy_opts(c, opts) || fj__target_copy(target, &c->target) != FJ_OK ||
         fj__chain_copy(&transport->chain, &c->chain) != FJ_OK) {
@@ -156,6 +159,8 @@ struct message {
     fj_target target;
     fj_deadline by;
     unsigned kind; /* FJ_SEND_CALL, or 0 */
+    fj_deadline began;
+    fj__counted *row; /* once it goes out */
 };
 
 static fj_target merge(const fj_client *c, const fj_call_opts *o)
@@ -168,23 +173,27 @@ static fj_target merge(const fj_client *c, const fj_call_opts *o)
                                 .fanout = o->fanout || c->target.fanout);
 }
 
-static fj_deadline deadline_of(const fj_client *c, const fj_call_opts *o)
+static fj_deadline deadline_of(const fj_client *c, const fj_call_opts *o, fj_deadline now)
 {
     if (o->by.ns != 0)
         return o->by;
-    return fj_in_seconds(c->opts.timeout);
+    double left = (double)(FJ_NEVER_NS - now.ns), timeout = c->opts.timeout * 1e9;
+    return timeout < left ? (fj_deadline){ now.ns + (int64_t)timeout } : fj_never();
 }
 
 /* @param args takes */
 static struct message message_of(const fj_client *c, const char *method, json_t *args, const fj_call_opts *o,
                                  unsigned kind)
 {
+    fj_deadline now = fj_now();
+
     return (struct message){ .opts = o,
                              .method = method,
                              .args = args,
                              .context = o->context,
                              .target = merge(c, o),
-                             .by = deadline_of(c, o),
+                             .by = deadline_of(c, o, now),
+                             .began = now,
                              .kind = kind };
 }
 
@@ -262,7 +271,7 @@ static unsigned flags_of(const fj_client *c, const fj_call_opts *o)
 }
 
 /* Everything up to the driver.  @param m its arguments are taken   @param ret gives */
-static fj_code begin(fj_client *c, struct message *m, fj_future **ret, fj_error **err)
+static fj_code hand_over(fj_client *c, struct message *m, fj_future **ret, fj_error **err)
 {
     const fj_call_opts *o = m->opts;
     json_t *context = NULL, *out = NULL, *args = m->args;
@@ -288,10 +297,72 @@ static fj_code begin(fj_client *c, struct message *m, fj_future **ret, fj_error 
                          .flags = m->kind | flags_of(c, o),
                          .monitor = call ? monitor : 0.0,
                          .retry = o->retry != FJ_RETRY_UNSET ? o->retry : c->opts.retry,
-                         .by = m->by };
+                         .by = m->by,
+                         .began = m->began,
+                         .shown_method = m->row != NULL ? m->row->method : NULL,
+                         .shown_topic = m->row != NULL ? m->row->topic : NULL };
         code = d->ops->send(d, &send, ret, err);
     }
     json_decref(context);
+    return code;
+}
+
+/* It has ended. */
+static void counted(fj__counted *row, fj_deadline began, fj_code code, const fj_error *error)
+{
+    if (code == FJ_OK || fj_error_sent(error) != FJ_SENT_NO)
+        fj__count_one(row, FJ__COUNT_SENT);
+    fj__count_latency(row, fj_now().ns - began.ns);
+    fj__count_one(row, fj__count_of(code, 0));
+}
+
+/* The same, counted from now on: whoever gets OK tells of its end. */
+static fj_code begin(fj_client *c, struct message *m, fj_future **ret, fj_error **err)
+{
+    fj_error *error = NULL;
+
+    m->row = fj__counters_row(c->counters, either(m->target.topic, ""), either(m->method, ""));
+    fj__count_one(m->row, (m->kind & FJ_SEND_CALL) != 0 ? FJ__COUNT_CALLS : FJ__COUNT_CASTS);
+    fj_code code = hand_over(c, m, ret, &error);
+    if (code == FJ_OK)
+        return code;
+    counted(m->row, m->began, code, error);
+    return error != NULL ? fj_error_move(error, err) : code;
+}
+
+/* One that nobody need wait for: counted when its future is complete. */
+struct followed {
+    fj__then then; /* first: it is freed as that */
+    fj_client *client;
+    fj__counted *row;
+    fj_deadline began;
+};
+
+static void follow_over(fj_future *future, void *user)
+{
+    struct followed *f = user;
+
+    /* looked at, not asked for: whether its owner has asked is for the owner to say */
+    counted(f->row, f->began, future->error != NULL ? fj_error_code(future->error) : FJ_OK, future->error);
+    unref(f->client);
+}
+
+static fj_code begin_followed(fj_client *c, struct message *m, fj_future **ret, fj_error **err)
+{
+    fj_code code = begin(c, m, ret, err);
+    struct followed *f = code == FJ_OK ? fj__alloc(sizeof *f) : NULL;
+
+    if (code != FJ_OK)
+        return code;
+    if (f == NULL) {
+        counted(m->row, m->began, FJ_OK, NULL); /* or it would be in flight for ever */
+        return code;
+    }
+    atomic_fetch_add(&c->refs, 1);
+    *f = (struct followed){
+        .then = { .fn = follow_over, .user = f, .quick = true }, .client = c, .row = m->row, .began = m->began
+    };
+    fj__future_then(*ret, &f->then);
     return code;
 }
 
@@ -397,6 +468,7 @@ static FJ_MAY_AWAIT fj_code call(fj_client *c, struct message *m, json_t **ret, 
 
     if (code == FJ_OK) {
         code = await(future, m->by, &raw, &error);
+        counted(m->row, m->began, code, error);
         fj_future_unref(future); /* before the result goes: nobody but the caller may hold it then */
         if (code == FJ_OK)
             code = result_in(c, m->context, raw, ret, &error);
@@ -411,14 +483,16 @@ static FJ_MAY_AWAIT fj_code call(fj_client *c, struct message *m, json_t **ret, 
 static FJ_MAY_AWAIT fj_code cast(fj_client *c, struct message *m, json_t **ret, fj_error **err)
 {
     fj_future *future = NULL;
-    fj_code code = begin_waited(c, m, &future, err);
+    fj_error *error = NULL;
+    fj_code code = begin_waited(c, m, &future, &error);
 
     (void)ret;
-    if (code != FJ_OK)
-        return code;
-    code = await(future, m->by, NULL, err);
-    fj_future_unref(future);
-    return code;
+    if (code == FJ_OK) {
+        code = await(future, m->by, NULL, &error);
+        counted(m->row, m->began, code, error);
+        fj_future_unref(future);
+    }
+    return error != NULL ? fj_error_move(error, err) : code;
 }
 
 /* ---- through interceptors ----------------------------------------------------------------------- */
@@ -679,7 +753,7 @@ static fj_code begin_intercepted(fj_client *c, struct message *m, fj_future **re
     }
     if (!pass(rpc, m))
         return ended_at_once(rpc, ret, err);
-    code = begin(c, m, &inner, &error);
+    code = begin_followed(c, m, &inner, &error);
     if (code == FJ_OK)
         return wrap(c, m, inner, rpc, ret, err);
     fj__rpc_came(rpc, code, NULL, error);
@@ -695,7 +769,7 @@ fj_code fj_client_call_async(fj_client *c, const char *method, json_t *args, con
 
     if (c->chain.n > 0)
         return begin_intercepted(c, &m, ret, err);
-    fj_code code = begin(c, &m, &inner, err);
+    fj_code code = begin_followed(c, &m, &inner, err);
     if (code != FJ_OK)
         return code;
     bool plain = c->opts.remote_errors_count == 0 &&
@@ -742,7 +816,8 @@ fj_code fj_client_cast_async(fj_client *c, const char *method, json_t *args, con
     fj_call_opts o = opts_of(opts);
     struct message m = message_of(c, method, args, &o, 0);
     fj_future *future = NULL;
-    fj_code code = c->chain.n == 0 ? begin(c, &m, &future, err) : begin_intercepted(c, &m, &future, err);
+    fj_code code =
+        c->chain.n == 0 ? begin_followed(c, &m, &future, err) : begin_intercepted(c, &m, &future, err);
 
     if (code != FJ_OK)
         return code;

@@ -7,8 +7,18 @@
 #include <fjord/server.h>
 #include <fjord/transport.h>
 
+#include "base/counters.h"
+#include "base/inspect.h"
 #include "messaging/chain.h"
+
 #include <string.h>
+
+/** What a driver says of one kind. */
+typedef struct {
+    const struct fj_transport *transport;
+    const char *kind;
+    fj__inspected source;
+} fj__shown;
 
 struct fj_transport {
     fj_driver *driver;
@@ -16,7 +26,15 @@ struct fj_transport {
     fj__chain chain; /* of interceptors */
     char *url;       /* passwords hidden */
     unsigned generation;
+    fj__counters *counters; /* of its clients */
+    fj__shown shown[3];     /* what its driver says */
+    fj__inspected counted;
 };
+
+/** Let what goes on in @p transport, whose driver is open, be seen from outside (inspected.c). */
+void fj__transport_show(fj_transport *transport);
+/** The opposite, before the driver is closed.  Waits for whoever is just looking. */
+void fj__transport_hide(fj_transport *transport);
 
 /** FORKED in a child of the process that opened it.  Takes no lock.  @thread any */
 fj_code fj__transport_check(const fj_transport *transport, fj_error **err);
@@ -32,6 +50,10 @@ static inline void fj__copy_sized(void *into, size_t into_size, const void *from
 {
     memcpy(into, from, from_size < into_size ? from_size : into_size);
 }
+
+/** Whether a driver has a slot that its table may be too old for. */
+#define fj__driver_has(d, slot) \
+    ((d)->ops->size >= offsetof(fj_driver_ops, slot) + sizeof(d)->ops->slot && (d)->ops->slot != NULL)
 
 /** A number of the configuration, in whatever way its option is typed; @p otherwise when it is unset.  @thread any */
 double fj__conf_number(const fj_conf *conf, const char *group, const char *key, double otherwise);

@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/native.h"
-#include "dispatcher/request.h"
+#include "dispatcher/live.h"
 #include "executors/flavours.h"
 #include "executors/lifecycle.h"
 #include "executors/patch.h"
@@ -22,6 +22,8 @@
 
 #include <fjord/await.h>
 
+static const char prefix[] = "server ";
+
 struct fj_server {
     fj_transport *transport;
     fj_target target;
@@ -30,8 +32,9 @@ struct fj_server {
     fj_dispatcher *dispatcher;
     fj__around around; /* its interceptors */
     fj__life life;
-    char *name;
-    char instance[33]; /* "": random each time */
+    char *name;         /* "server TOPIC.SERVER" */
+    const char *called; /* the same without its first word */
+    char instance[33];  /* "": random each time */
     unsigned slots;
     bool ack_done;
     fj_executor *executor; /* while started, until drained */
@@ -44,6 +47,7 @@ struct fj_server {
     pthread_mutex_t ending;   /* held while the executor goes, or is told to give up */
     pthread_mutex_t stepping; /* held by the thread that polls and runs methods */
     fj__running running;
+    fj__inspected calls, counters;
 };
 
 /* ---- the gate ----------------------------------------------------------------------------------- */
@@ -336,8 +340,26 @@ static FJ_MAY_AWAIT fj_code from_here(fj_server *s, fj_task_fn fn, fj_deadline b
 
 /* ---- new and free ------------------------------------------------------------------------------- */
 
+static json_t *tell_calls(void *user, fj_deadline by)
+{
+    const fj_server *s = user;
+
+    (void)by;
+    return fj__dispatcher_calls(s->dispatcher, s->called);
+}
+
+static json_t *tell_counters(void *user, fj_deadline by)
+{
+    const fj_server *s = user;
+
+    (void)by;
+    return fj__dispatcher_counters(s->dispatcher, s->called);
+}
+
 static void destroy(fj_server *s)
 {
+    fj__inspect_remove(&s->calls);
+    fj__inspect_remove(&s->counters);
     fj__loop_unref(s->loop);
     fj_dispatcher_free(s->dispatcher);
     fj__chain_fini(&s->around.chain);
@@ -385,7 +407,7 @@ static fj_code complete(fj_server *s, const fj_target *target, fj_error **err)
     opts.serializer = s->opts.serializer;
     opts.ping = fj_conf_bool(s->transport->conf, "DEFAULT", "rpc_ping_enabled");
     if (fj__target_copy(target, &s->target) != FJ_OK ||
-        (s->name = fj__format("server %s.%s", target->topic, target->server)) == NULL ||
+        (s->name = fj__format("%s%s.%s", prefix, target->topic, target->server)) == NULL ||
         fj__chain_copy(&s->transport->chain, &s->around.chain) != FJ_OK)
         return fj_fail(err, FJ_NOMEM, "no memory for a server");
     return fj_dispatcher_new(&opts, &s->dispatcher, err);
@@ -418,6 +440,9 @@ fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj
         return code;
     }
     fj__life_init(&s->life, &life_ops, s, s->name);
+    s->called = s->name + strlen(prefix);
+    fj__inspect_add(&s->calls, "call", tell_calls, s);
+    fj__inspect_add(&s->counters, "counters", tell_counters, s);
     *ret = s;
     return FJ_OK;
 }
@@ -603,8 +628,7 @@ bool fj__server_runs(fj_server *s)
 bool fj__server_listens(fj_server *s)
 {
     fj_driver *d = s->transport->driver;
-    bool tells =
-        d->ops->size >= offsetof(fj_driver_ops, listens) + sizeof d->ops->listens && d->ops->listens != NULL;
+    bool tells = fj__driver_has(d, listens);
 
     return fj__server_runs(s) && (!tells || d->ops->listens(d));
 }

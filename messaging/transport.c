@@ -106,6 +106,7 @@ static void destroy(fj_transport *t)
 {
     if (t->generation == fj__fork_generation())
         fj__chain_fini(&t->chain);
+    fj__counters_unref(t->counters);
     fj_conf_free(t->conf);
     fj__free(t->url);
     fj__free(t);
@@ -119,9 +120,10 @@ fj_code fj_transport_open(const fj_conf *conf, const char *text, fj_transport **
     if (t == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for a transport");
     t->generation = fj__fork_generation();
+    t->counters = fj__counters_new(FJ__SIDE_CLIENT);
     t->conf = conf != NULL ? fj_conf_copy(conf) : fj_conf_new();
-    if (t->conf == NULL) {
-        fj__free(t);
+    if (t->conf == NULL || t->counters == NULL) {
+        destroy(t);
         return fj_fail(err, FJ_NOMEM, "no memory for a transport's configuration");
     }
     if (text == NULL)
@@ -141,6 +143,7 @@ fj_code fj_transport_open(const fj_conf *conf, const char *text, fj_transport **
         return code;
     }
     size_thread_pool(t->conf);
+    fj__transport_show(t);
     *ret = t;
     return FJ_OK;
 }
@@ -156,6 +159,7 @@ fj_transport *fj_transport_free_by(fj_transport *t, fj_deadline by)
         fj_error_free(error);
         return NULL;
     }
+    fj__transport_hide(t);
     /* In a forked child the driver's threads and locks are the parent's: it is left alone. */
     if (t->generation == fj__fork_generation()) {
         fj_driver *d = t->driver;

@@ -13,12 +13,6 @@
 
 #include <fjord/await.h>
 
-struct fj__then {
-    fj__then *next;
-    fj_future_fn fn;
-    void *user;
-};
-
 static const fj_future_ops no_ops;
 
 /* ---- life -------------------------------------------------------------------------------------- */
@@ -217,13 +211,9 @@ fj_code fj_future_result(fj_future *f, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
-fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
+void fj__future_then(fj_future *f, fj__then *then)
 {
-    fj__then *then = is_lost(f) ? NULL : fj__alloc(sizeof *then);
-
-    if (then == NULL)
-        return is_lost(f) ? FJ_FORKED : FJ_NOMEM;
-    *then = (fj__then){ .fn = fn, .user = user };
+    then->next = NULL;
     (void)fj__native.pthread_mutex_lock(&f->lock);
     bool now = atomic_load_explicit(&f->done, memory_order_relaxed);
     if (!now) {
@@ -236,9 +226,19 @@ fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
     }
     (void)fj__native.pthread_mutex_unlock(&f->lock);
     if (now) {
+        then->fn(f, then->user);
         fj__free(then);
-        fn(f, user);
     }
+}
+
+fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
+{
+    fj__then *then = is_lost(f) ? NULL : fj__alloc(sizeof *then);
+
+    if (then == NULL)
+        return is_lost(f) ? FJ_FORKED : FJ_NOMEM;
+    *then = (fj__then){ .fn = fn, .user = user };
+    fj__future_then(f, then);
     return FJ_OK;
 }
 
@@ -267,7 +267,10 @@ bool fj__future_forget(fj_future *f, fj_future_fn fn, void *user)
 bool fj__future_watched(fj_future *f)
 {
     (void)fj__native.pthread_mutex_lock(&f->lock);
-    bool watched = f->first != NULL;
+    const fj__then *then = f->first;
+    while (then != NULL && then->quick)
+        then = then->next;
+    bool watched = then != NULL;
     (void)fj__native.pthread_mutex_unlock(&f->lock);
     return watched;
 }

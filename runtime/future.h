@@ -11,6 +11,17 @@ unsigned fj__future_nudges(fj_future *future);
 fj_code fj__future_sleep(fj_future *future, unsigned seen, fj_deadline by);
 /** Wake all who sleep on it, and all who are about to, though it is not done.  @thread any */
 void fj__future_nudge(fj_future *future);
+typedef struct fj__then fj__then;
+struct fj__then {
+    fj__then *next;
+    fj_future_fn fn;
+    void *user;
+    bool quick; /* the library's own: it takes no lock and wakes nobody */
+};
+
+/** As fj_future_then(), with memory that the caller gives (from base/alloc.h; @p then may be the first member of more): fn and user
+ *  are set, and it is freed after the call.  Such a one that is `quick` does not count as watching. */
+void fj__future_then(fj_future *future, fj__then *then);
 /** Whether completing it would run somebody's call-back. */
 bool fj__future_watched(fj_future *future);
 

@@ -15,8 +15,6 @@ typedef struct {
     void (*free)(fj_future *f);
 } fj__future_kind;
 
-typedef struct fj__then fj__then;
-
 /* The state is under the lock; it is held for a few instructions, and while waiters are woken. */
 struct fj_future {
     atomic_uint refs;

@@ -2,7 +2,8 @@
 #ifndef FJORD_DISPATCHER_H
 #define FJORD_DISPATCHER_H
 /*
- * The dispatcher: a message in, an endpoint's method out.  It knows no thread, no socket and no clock.
+ * The dispatcher: a message in, an endpoint's method out.  It knows no thread and no socket, and asks the clock for nothing
+ * but how long things took.
  * Executors use it in two steps, so that they may move a request to another thread between them.
  */
 #include <fjord/access.h>
@@ -50,6 +51,9 @@ typedef void (*fj_request_done_fn)(fj_request *req, void *user);
  *  @return OK, also when answered already; NOMEM (in is requeued) */
 FJ_API FJ_MUST_USE fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_fn done,
                                                void *user, fj_request **ret, fj_error **err);
+/** Instead of step one: the message cannot be run here and now (the server has ended, its acknowledgement failed), and goes
+ *  back to the broker.  @param in takes   @thread any, never blocks */
+FJ_API void fj_dispatcher_give_back(fj_dispatcher *d, fj_incoming *in);
 FJ_API const fj_method *fj_request_chosen(const fj_request *req);
 /** The `user` given to begin. */
 FJ_API void *fj_request_owner(const fj_request *req);

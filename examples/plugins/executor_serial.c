@@ -181,7 +181,7 @@ static void admit(struct serial *s, fj_incoming *in)
         return;
     }
     if (in != NULL)
-        in->ops->free(in); /* back to the broker */
+        fj_dispatcher_give_back(s->dispatcher, in);
     give(s);
     if (err != NULL)
         trouble(s, "a message could not be acknowledged", err);

@@ -10,6 +10,7 @@ from executors import executors
 from faults import faults
 from heartbeat import heartbeat, long_idle
 from inspecting import inspecting
+from inspection import inspection
 from matrix import matrix
 from migration import migration
 from services import service, service_full
@@ -21,7 +22,7 @@ from topology import topology
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
           "conformance": conformance, "executors": executors, "migration": migration, "service": service,
-          "tls": tls, "inspect": inspecting}
+          "tls": tls, "inspect": inspecting, "inspection": inspection}
 SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The C side of the interop tests: reads one JSON command a line, answers one JSON object a line.
- * Commands: open, serve, stop, call, cast, spin, seen, close. */
+ * Commands: open, serve, stop, call, cast, begin, spin, seen, inspect, close. */
 #include <errno.h>
 #include <fjord/fjord.h>
 #include <pthread.h>
@@ -405,6 +405,32 @@ static fj_code do_seen(const json_t *cmd, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
+/* What the process tells of itself. */
+static fj_code do_inspect(const json_t *cmd, json_t **ret, fj_error **err)
+{
+    return fj_inspect(text_of(cmd, "kind"), fj_in_ms(2000), ret, err);
+}
+
+/* A call that nobody waits for. */
+static fj_code do_begin(const json_t *cmd, json_t **ret, fj_error **err)
+{
+    fj_target target = target_of(cmd);
+    fj_call_opts o = FJ_CALL_OPTS_INIT;
+    fj_client *client = NULL;
+    fj_future *future = NULL;
+    fj_code rc = fj_client_new(transport, &target, NULL, &client, err);
+
+    (void)ret;
+    if (rc != FJ_OK)
+        return rc;
+    o.by = fj_in_seconds(json_number_value(json_object_get(cmd, "timeout")));
+    rc = fj_client_call_async(client, text_of(cmd, "method"), json_incref(json_object_get(cmd, "args")), &o,
+                              &future, err);
+    fj_future_unref(future);
+    fj_client_free(client);
+    return rc;
+}
+
 static fj_code do_close(const json_t *cmd, json_t **ret, fj_error **err)
 {
     (void)cmd, (void)ret;
@@ -419,8 +445,9 @@ static const struct {
     const char *name;
     fj_code (*fn)(const json_t *cmd, json_t **ret, fj_error **err);
 } commands[] = {
-    { "open", do_open }, { "serve", do_serve }, { "stop", do_stop }, { "call", do_send },
-    { "cast", do_send }, { "spin", do_spin },   { "seen", do_seen }, { "close", do_close },
+    { "open", do_open },       { "serve", do_serve }, { "stop", do_stop }, { "call", do_send },
+    { "cast", do_send },       { "spin", do_spin },   { "seen", do_seen }, { "close", do_close },
+    { "inspect", do_inspect }, { "begin", do_begin },
 };
 
 static fj_code run(const json_t *cmd, json_t **ret, fj_error **err)

@@ -2,6 +2,7 @@
 /* The executors, each test under each of them, against a listener fed by hand. */
 #include "base/alloc.h"
 #include "base/log.h"
+#include "dispatcher/live.h"
 #include "executors/eventcount.h"
 #include "tests/support/mock_listener.h"
 
@@ -330,6 +331,22 @@ START_TEST(a_stale_message_does_not_run)
 }
 END_TEST
 
+/* What the dispatcher has counted of a method. */
+static json_int_t counted(const char *method, const char *member)
+{
+    json_t *all = fj__dispatcher_counters(d, "s"), *row;
+    json_int_t n = 0;
+    size_t i;
+
+    json_array_foreach(all, i, row)
+    {
+        if (strcmp(json_string_value(json_object_get(row, "method")), method) == 0)
+            n += json_integer_value(json_object_get(row, member));
+    }
+    json_decref(all);
+    return n;
+}
+
 START_TEST(a_message_that_cannot_be_acknowledged_does_not_run)
 {
     mock->ack_code = FJ_TIMEOUT;
@@ -340,6 +357,8 @@ START_TEST(a_message_that_cannot_be_acknowledged_does_not_run)
     ck_assert_uint_eq(m->tries, 0);
     answered(call("echo"));
     ck_assert_uint_eq(atomic_load(&errors_logged), 1);
+    ck_assert_int_eq(counted("echo", "requeued"), 1);
+    ck_assert_int_eq(counted("echo", "calls"), 1);
 }
 END_TEST
 

@@ -34,8 +34,10 @@ void fj__unsee(const fj__incoming *in)
 
 void fj__settle(fj__incoming *in)
 {
-    if (!in->settled && !fj__listener_stale(in->l, in->epoch))
+    if (!in->settled && !fj__listener_stale(in->l, in->epoch)) {
         in->l->unacked--;
+        in->l->unacked_of[in->from]--;
+    }
     in->settled = true;
 }
 

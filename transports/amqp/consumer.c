@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/native.h"
+#include "base/text.h"
 #include "runtime/future.h"
 #include "transports/amqp/listener.h"
 #include "transports/amqp/topology.h"
@@ -42,6 +43,7 @@ struct fj__raw *fj__listener_pop(fj__amqp_listener *l)
     if (l->first == NULL)
         l->last = &l->first;
     l->waiting--;
+    l->waiting_of[raw->from]--;
     return raw;
 }
 
@@ -70,7 +72,17 @@ size_t fj__listener_in_flight_max(const fj__amqp_listener *l)
     return (size_t)FJ__QUEUES * l->prefetch;
 }
 
-static void on_deliver(fj__amqp_listener *l, const fj__event *ev)
+/* Its consumer's tag tells: "1", "2", "3". */
+static uint8_t from_of(const fj__event *ev)
+{
+    char digit = '1';
+
+    if (ev->consumer_tag.len == 1)
+        memcpy(&digit, ev->consumer_tag.bytes, 1);
+    return digit >= '1' && digit < '1' + FJ__QUEUES ? (uint8_t)(digit - '1') : 0;
+}
+
+static void on_deliver(fj__amqp_listener *l, const fj__event *ev, fj_deadline now)
 {
     struct fj__raw *raw = NULL;
 
@@ -89,9 +101,12 @@ static void on_deliver(fj__amqp_listener *l, const fj__event *ev)
                              .redelivered = ev->redelivered,
                              .json = is_json(ev->properties),
                              .form = fj__body_form_of(ev->properties),
+                             .from = from_of(ev),
+                             .arrived = now,
                              .n = ev->body_len };
     if (ev->body_len != 0)
         memcpy(raw->body, ev->body, ev->body_len);
+    l->waiting_of[raw->from]++;
     *l->last = raw;
     l->last = &raw->next;
     if (l->waiting++ == 0)
@@ -147,6 +162,7 @@ static void set_up(fj__channel *c, fj_deadline now)
     (void)now;
     l->epoch++;
     l->unacked = 0;
+    memset(l->unacked_of, 0, sizeof l->unacked_of);
     l->consuming = 0;
     l->ready = false;
     fj__timer_cancel(&l->d->timers, &l->redo);
@@ -250,7 +266,7 @@ static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
 
     switch (ev->kind) {
     case FJ__EV_DELIVER:
-        on_deliver(l, ev);
+        on_deliver(l, ev, now);
         break;
     case FJ__EV_OVERSIZE:
         fj__put_reject(l, ev->tag, false);
@@ -321,8 +337,32 @@ void fj__consumer_cancel(fj__amqp_listener *l)
     fj__timer_cancel(&l->d->timers, &l->redo);
 }
 
+/* Its queues, with what is fetched of each. */
+static void look(const fj__channel *c, fj__channel_view *ret)
+{
+    static const char *const roles[FJ__QUEUES] = { "topic", "server", "fanout" };
+    const fj__amqp_listener *l = fj__container(c, fj__amqp_listener, channel);
+
+    *ret = (fj__channel_view){ .role = "listener",
+                               .state = l->refused != NULL ? "refused"
+                                        : l->closing       ? "closing"
+                                        : l->ready         ? "open"
+                                                           : "opening",
+                               .prefetch = l->prefetch,
+                               .unacked = l->unacked + l->waiting,
+                               .queues = FJ__QUEUES };
+    for (unsigned i = 0; i < FJ__QUEUES; i++) {
+        ret->consumers += (l->consuming >> i) & 1;
+        fj__text_cut(ret->queue[i].name, sizeof ret->queue[i].name, queue_of(l, i));
+        ret->queue[i].role = roles[i];
+        ret->queue[i].waiting = l->waiting_of[i];
+        ret->queue[i].in_hand = l->unacked_of[i];
+        ret->queue[i].capacity = l->prefetch;
+    }
+}
+
 const fj__channel fj__consumer_channel = {
-    .up = set_up, .event = on_event, .down = on_down, .failed = on_failed
+    .up = set_up, .event = on_event, .down = on_down, .failed = on_failed, .look = look
 };
 
 bool fj__consumers_ready(const fj__domain *d)

@@ -164,6 +164,7 @@ void fj__link_dial(fj__link *l, fj_deadline now)
     l->connect_by = fj_in_seconds(l->settings->connect_timeout);
     l->hung_up = false;
     l->state = FJ__LINK_RESOLVING;
+    l->since = now;
     l->resolve = fj__resolve_start(h->name, h->port, l->wake_fd);
     if (l->resolve == NULL)
         fj__link_fail_text(l, FJ_SYSTEM, now, "looking up", "no memory or thread for the lookup");

@@ -26,6 +26,19 @@ typedef struct fj__publisher fj__publisher;
 /** The first number of a listener's channel: 1 is the reply queue's. */
 enum { FJ__LISTENER_CHANNEL = 2 };
 
+/** What is seen of a channel, and of the queues that it consumes. */
+typedef struct {
+    uint16_t number;
+    const char *role, *state;
+    unsigned prefetch, consumers, queues;
+    size_t unacked, unconfirmed, queued, calls;
+    struct {
+        char name[256];
+        const char *role;
+        size_t waiting, in_hand, capacity;
+    } queue[3];
+} fj__channel_view;
+
 /** A channel of a link and what is done with its events.  All under the lock. */
 struct fj__channel {
     uint16_t id; /* 0: none */
@@ -34,6 +47,7 @@ struct fj__channel {
     void (*event)(fj__channel *c, const fj__event *ev, fj_deadline now);
     void (*down)(fj__channel *c, const fj_error *error, fj_deadline now);   /* the link was lost */
     void (*failed)(fj__channel *c, const fj_error *error, fj_deadline now); /* a round of attempts failed */
+    void (*look)(const fj__channel *c, fj__channel_view *ret);              /* everything but the number */
 };
 
 /** Something done under the lock whose outcome is delivered after it. */

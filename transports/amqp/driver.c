@@ -9,6 +9,7 @@
 #include "runtime/future.h"
 #include "runtime/loop.h"
 #include "transports/amqp/consumer.h"
+#include "transports/amqp/inspect.h"
 #include "transports/amqp/publisher.h"
 #include "transports/amqp/pump.h"
 #include "transports/amqp/replies.h"
@@ -228,6 +229,10 @@ static fj_code make_op(const amqp_driver *d, fj__domain *domain, const fj_send *
     op->urgent = (s->flags & FJ_SEND_WAITED) == 0;
     op->retry = s->retry;
     op->by = s->by;
+    if (s->size >= sizeof *s) {
+        op->began = s->began;
+        op->method = s->shown_method;
+    }
     op->monitor_ns = call && s->monitor > 0.0 ? (int64_t)(s->monitor * 1e9) : 0;
     int64_t ms = fj_left_ns(s->by) / 1000000;
     (void)snprintf(op->expiration, sizeof op->expiration, "%lld", (long long)(ms > 0 ? ms : 1));
@@ -383,6 +388,16 @@ static fj_code reload(fj_driver *base, const fj_conf *conf, fj_error **err)
     return FJ_OK;
 }
 
+static json_t *inspect(fj_driver *base, const char *kind, fj_deadline by)
+{
+    amqp_driver *d = driver_of(base);
+    json_t *all = json_array();
+
+    for (fj__domain *domain = d->domain; domain != NULL && all != NULL; domain = after(d, domain))
+        fj__domain_inspect(domain, kind, by, all);
+    return all;
+}
+
 static const char *const aliases[] = { "kombu", NULL };
 
 const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
@@ -398,4 +413,5 @@ const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
                                         .stop = stop,
                                         .free = free_,
                                         .listens = listens,
-                                        .reload = reload };
+                                        .reload = reload,
+                                        .inspect = inspect };

@@ -177,6 +177,17 @@ uint16_t fj__engine_heartbeat(const fj__engine *e)
     return e->heartbeat;
 }
 
+void fj__engine_totals_of(const fj__engine *e, fj__engine_totals *ret)
+{
+    *ret = (fj__engine_totals){ .bytes_in = e->fed_total,
+                                .bytes_out = e->sent_total,
+                                .frames_in = e->frames_in,
+                                .frames_out = e->frames_out,
+                                .waiting = fj__buf_len(&e->out),
+                                .last_in = e->last_fed,
+                                .last_out = e->last_sent };
+}
+
 const char *fj__engine_peer(const fj__engine *e)
 {
     return e->peer;
@@ -225,6 +236,7 @@ fj_code fj__engine_feed(fj__engine *e, const void *bytes, size_t n, fj_deadline 
     if (e->state == FJ__ENGINE_CLOSED || n == 0)
         return FJ_OK;
     e->last_fed = now;
+    e->fed_total += n;
     if (e->in.bytes != NULL && bytes == e->in.bytes + e->in.end) {
         fj__buf_commit(&e->in, n);
         return FJ_OK;
@@ -288,6 +300,7 @@ static bool read_frame(fj__engine *e, fj__event *ret, bool *event)
     if (result != FJ__FRAME_OK)
         return false;
     e->taken = frame.len + FJ__FRAME_EXTRA;
+    e->frames_in++;
     *event = on_frame(e, &frame, ret);
     return true;
 }
@@ -397,8 +410,10 @@ static void give_up(fj__engine *e)
 void fj__engine_beat(fj__engine *e, fj_deadline now)
 {
     if (reached(fj__engine_beat_due(e), now) &&
-        fj__put_frame(&e->out, FJ__FRAME_HEARTBEAT, 0, NULL, 0) == FJ_OK)
+        fj__put_frame(&e->out, FJ__FRAME_HEARTBEAT, 0, NULL, 0) == FJ_OK) {
         e->put_total += FJ__FRAME_EXTRA;
+        e->frames_out++;
+    }
     /* without memory it is tried again at the next tick */
 }
 

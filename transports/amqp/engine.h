@@ -122,6 +122,13 @@ fj_code fj__engine_close(fj__engine *e, uint16_t code, const char *text);
 uint32_t fj__engine_frame_max(const fj__engine *e); /* negotiated; valid once open */
 uint16_t fj__engine_channel_max(const fj__engine *e);
 uint16_t fj__engine_heartbeat(const fj__engine *e);
+/** What went over the connection, frames and bytes, and when something last did. */
+typedef struct {
+    uint64_t bytes_in, bytes_out, frames_in, frames_out;
+    size_t waiting; /* bytes of output */
+    fj_deadline last_in, last_out;
+} fj__engine_totals;
+void fj__engine_totals_of(const fj__engine *e, fj__engine_totals *ret);
 /** "RabbitMQ 3.10.8", once connected; else "". */
 const char *fj__engine_peer(const fj__engine *e);
 

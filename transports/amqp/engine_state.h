@@ -40,7 +40,8 @@ struct fj__engine {
 
     fj__buf in, out;
     size_t taken; /* bytes at the front of `in` that the last event still points into */
-    uint64_t put_total, sent_total;
+    uint64_t put_total, sent_total, fed_total;
+    uint64_t frames_in, frames_out;
     fj_deadline last_sent, last_fed, give_up; /* give_up: the handshake's or the close's end */
 
     amqp_pool_t pool; /* what the codec decoded for the last event */

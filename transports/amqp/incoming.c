@@ -163,11 +163,13 @@ fj__incoming *fj__incoming_new(fj__amqp_listener *l, const struct fj__raw *raw, 
                               .context = in->ids.context,
                               .wants_reply = in->ids.msg_id != NULL && in->ids.reply_q != NULL,
                               .redelivered = raw->redelivered,
+                              .arrived = raw->arrived,
                               .id = in->ids.msg_id != NULL ? in->ids.msg_id : in->ids.unique_id };
     in->ids.context = NULL;
     in->l = l;
     in->epoch = epoch;
     in->tag = raw->tag;
+    in->from = raw->from;
     in->monitor.fn = on_monitor;
     return in;
 }

@@ -38,6 +38,7 @@ static bool admit(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoc
         return false;
     }
     l->unacked++;
+    l->unacked_of[raw->from]++;
     return true;
 }
 

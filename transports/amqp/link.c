@@ -127,6 +127,7 @@ void fj__link_fail(fj__link *l, fj_error *error, fj_deadline now)
         return;
     }
     l->state = FJ__LINK_BACKOFF;
+    l->since = now;
     note(l, FJ_LOG_WARNING, fj_error_text(error));
     if (was_open) {
         l->retry_at = backoff(l, true);
@@ -231,6 +232,7 @@ static bool handle(fj__link *l, const fj__event *ev, fj_deadline now)
     switch (ev->kind) {
     case FJ__EV_OPEN:
         l->state = FJ__LINK_OPEN;
+        l->since = now;
         l->attempts = 0;
         l->fatal = false;
         l->epoch++;

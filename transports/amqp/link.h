@@ -52,6 +52,7 @@ struct fj__link {
     fj__tls_stream *tls; /* over fd; NULL: plain */
     unsigned opened;     /* how many descriptors it had: two may have the same number */
     unsigned epoch;      /* + 1 each time it opens: stale tags are known by it */
+    fj_deadline since;   /* when it opened, was lost, or began to connect: the last of them */
     unsigned attempts;   /* full rounds without success */
     bool hung_up;        /* the peer has ended the stream, with or without a word before */
     bool fatal; /* the last round ended in an error that trying again will not cure (login, virtual host) */

@@ -28,6 +28,8 @@ struct fj__raw {
     uint64_t tag;
     bool redelivered, json;
     fj__body_form form;
+    uint8_t from; /* which of the queues */
+    fj_deadline arrived;
     size_t n;
     char body[];
 };
@@ -51,6 +53,7 @@ struct fj__amqp_listener {
     int64_t redone_ns;
     struct fj__raw *first, **last;
     size_t waiting, unacked; /* in the ring; given to poll() and not acked */
+    size_t waiting_of[FJ__QUEUES], unacked_of[FJ__QUEUES];
     fj__window window;
     int event_fd; /* -1 until somebody asks for it */
     atomic_bool interrupted;
@@ -61,6 +64,7 @@ typedef struct {
     fj__amqp_listener *l;
     unsigned epoch;
     uint64_t tag;
+    uint8_t from; /* which of the queues */
     fj__request_in ids;
     fj__timer monitor;
     int64_t interval_ns;

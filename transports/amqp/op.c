@@ -22,6 +22,7 @@ void fj__ops_add(fj__ops *l, fj__op *op)
     op->at = l->last;
     *l->last = op;
     l->last = &op->next;
+    l->n++;
 }
 
 void fj__ops_remove(fj__ops *l, fj__op *op)
@@ -32,6 +33,7 @@ void fj__ops_remove(fj__ops *l, fj__op *op)
     else
         l->last = op->at;
     op->at = NULL;
+    l->n--;
 }
 
 void fj__op_unlist(fj__publisher *p, fj__op *op)
@@ -57,6 +59,7 @@ void fj__op_requeue(fj__publisher *p, fj__op *op)
     else
         p->queued.last = &op->next;
     p->queued.first = op;
+    p->queued.n++;
 }
 
 /* ---- its end ---- */

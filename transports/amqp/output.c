@@ -12,6 +12,7 @@ static fj_code put_method(fj__engine *e, uint16_t number, amqp_method_number_t i
     fj_code code = fj__put_method(&e->out, number, id, decoded, e->frame_max);
 
     e->put_total += fj__buf_len(&e->out) - before;
+    e->frames_out += code == FJ_OK ? 1 : 0;
     return code;
 }
 
@@ -154,6 +155,9 @@ fj_code fj__engine_publish(fj__engine *e, uint16_t number, const amqp_basic_publ
     size_t before = fj__buf_len(&e->out);
     code = fj__put_content(&e->out, number, AMQP_BASIC_PUBLISH_METHOD, (void *)(uintptr_t)publish, properties,
                            body, n, e->frame_max);
+    size_t room = e->frame_max - FJ__FRAME_EXTRA;
+    if (code == FJ_OK)
+        e->frames_out += 2 + (n + room - 1) / room;
     e->put_total += fj__buf_len(&e->out) - before;
     return code;
 }

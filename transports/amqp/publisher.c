@@ -262,6 +262,7 @@ static void each_sent_backwards(fj__publisher *p, void (*fn)(fj__publisher *, fj
         reversed = op;
     }
     p->sent.first = NULL;
+    p->sent.n = 0;
     p->sent.last = &p->sent.first;
     while (reversed != NULL) {
         fj__op *op = reversed;
@@ -372,6 +373,34 @@ static void on_failed(fj__channel *c, const fj_error *error, fj_deadline now)
     }
 }
 
+static void look(const fj__channel *c, fj__channel_view *ret)
+{
+    const fj__publisher *p = fj__container(c, fj__publisher, channel);
+
+    *ret = (fj__channel_view){ .role = "publisher",
+                               .state = p->open ? "open" : "opening",
+                               .unconfirmed = p->sent.n,
+                               .queued = p->queued.n + p->parked.n };
+}
+
+static size_t casts_in(const fj__ops *l, size_t max, const fj__op **ret)
+{
+    size_t n = 0;
+
+    for (const fj__op *op = l->first; op != NULL && n < max; op = op->next) {
+        if (op->kind == FJ__OP_CAST)
+            ret[n++] = op;
+    }
+    return n;
+}
+
+size_t fj__publisher_casts(const fj__publisher *p, size_t max, const fj__op **ret)
+{
+    size_t n = casts_in(&p->sent, max, ret);
+
+    return n + casts_in(&p->queued, max - n, ret + n);
+}
+
 static void just_look(fj__timer *t, fj_deadline now)
 {
     (void)t; /* being due was the point: somebody has pumped */
@@ -392,8 +421,9 @@ fj_code fj__publisher_new(fj__domain *d, fj__publisher **ret)
     p->parked.last = &p->parked.first;
     p->sent.last = &p->sent.first;
     p->look.fn = just_look;
-    p->channel =
-        (fj__channel){ .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed };
+    p->channel = (fj__channel){
+        .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed, .look = look
+    };
     d->publishing_channels = &p->channel;
     *ret = p;
     return FJ_OK;

@@ -29,7 +29,8 @@ struct fj__op {
     bool mandatory, returned, fanout, parked; /* parked: a reply waiting to be tried again */
     int retry;
     unsigned retries, redeclared, channels; /* channels: that closed over it */
-    fj_deadline by;
+    fj_deadline by, began;
+    const char *method; /* for who looks: lends until the driver is freed; may be NULL */
     int64_t monitor_ns, heard_ns;
     char msg_id[33];
     char expiration[24];
@@ -59,6 +60,8 @@ fj_sent fj__op_sent(const fj__op *op);
 void fj__publisher_fail_all(fj__publisher *p, fj_code code, const char *text);
 /** Whether nothing is queued or unconfirmed. */
 bool fj__publisher_idle(const fj__publisher *p);
+/** Casts that are queued or unconfirmed, the first @p max.  They lend while the lock is held.  @locks needs the domain's */
+size_t fj__publisher_casts(const fj__publisher *p, size_t max, const fj__op **ret);
 /** Whether a reply to that queue would be dropped: it was missing for long.  @locks needs the domain's */
 bool fj__publisher_gone(fj__publisher *p, const char *queue, fj_deadline now);
 

@@ -8,6 +8,7 @@ enum { FJ__GONE_MAX = 200 }; /* wire.md section 9 */
 
 typedef struct {
     fj__op *first, **last;
+    size_t n;
 } fj__ops;
 
 struct fj__publisher {

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/ids.h"
+#include "base/text.h"
 #include "transports/amqp/body.h"
 #include "transports/amqp/topology.h"
 #include "transports/message.h"
@@ -288,6 +289,41 @@ static void on_failed(fj__channel *c, const fj_error *error, fj_deadline now)
     (void)now;
 }
 
+static void look(const fj__channel *c, fj__channel_view *ret)
+{
+    const fj__replies *r = fj__container(c, fj__replies, channel);
+
+    *ret = (fj__channel_view){ .role = "replies",
+                               .state = r->ready    ? "open"
+                                        : r->wanted ? "opening"
+                                                    : "idle",
+                               .consumers = r->ready ? 1 : 0,
+                               .unacked = r->unacked_n,
+                               .calls = r->waiting,
+                               .queues = r->wanted ? 1 : 0 };
+    fj__text_cut(ret->queue[0].name, sizeof ret->queue[0].name, r->queue);
+    ret->queue[0].role = "reply";
+    ret->queue[0].in_hand = r->unacked_n;
+}
+
+size_t fj__replies_calls(const fj__replies *r, fj__replies_place *at, size_t max, const fj__op **ret)
+{
+    size_t n = 0;
+
+    if (at->buckets != r->buckets)
+        *at = (fj__replies_place){ .buckets = r->buckets, .grown = at->buckets != 0 };
+    for (; at->bucket < r->buckets; at->bucket++) {
+        size_t here = n;
+        const fj__op *op = r->table[at->bucket];
+        for (; op != NULL && here < max; op = op->hash_next)
+            ret[here++] = op;
+        if (op != NULL && n > 0) /* the whole chain next time */
+            break;
+        n = here;
+    }
+    return n;
+}
+
 bool fj__replies_want(fj__replies *r, fj_deadline now)
 {
     fj__link *l = &r->domain->consuming;
@@ -319,8 +355,9 @@ fj_code fj__replies_new(fj__domain *d, fj__replies **ret)
     (void)snprintf(r->queue, sizeof r->queue, "reply_%s", id);
     r->domain = d;
     r->ack_timer.fn = on_ack_timer;
-    r->channel =
-        (fj__channel){ .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed };
+    r->channel = (fj__channel){
+        .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed, .look = look
+    };
     d->consuming_channels = &r->channel;
     *ret = r;
     return FJ_OK;

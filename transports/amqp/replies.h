@@ -13,6 +13,14 @@ bool fj__replies_want(fj__replies *r, fj_deadline now);
 /** @return false when memory ran out   @locks needs the domain's, both */
 bool fj__replies_add(fj__replies *r, fj__op *op);
 void fj__replies_remove(fj__replies *r, fj__op *op);
+/** How far somebody has looked at the waiting calls. */
+typedef struct {
+    size_t bucket, buckets;
+    bool grown; /* the table was made larger meanwhile: it begins again */
+} fj__replies_place;
+/** Some of the waiting calls, @p max at most, from where @p at has come to: it moves on.  They lend while the lock is held.
+ *  @return how many; 0: no more   @locks needs the domain's */
+size_t fj__replies_calls(const fj__replies *r, fj__replies_place *at, size_t max, const fj__op **ret);
 /** A waiting call, any; NULL: none. */
 fj__op *fj__replies_any(fj__replies *r);
 

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/native.h"
+#include "base/text.h"
 #include "runtime/sync.h"
 
 #include <string.h>
@@ -17,6 +18,7 @@ struct fj__fake_queue {
     unsigned refs; /* the list of queues, consumers, and messages in consumers' hands */
     bool deleted;
     fj__fake_msg *first, **last;
+    size_t waiting;
     fj__fake_consumer *consumers; /* in the order of their next turn */
 };
 
@@ -30,6 +32,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static fj__fake_queue *queues;
 static struct binding *bindings;
 static uint64_t serial;
+static fj__fake_driver_s *drivers;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* A forked child has a broker of its own: the listeners in this one, and who holds the lock, are the parent's. */
@@ -38,6 +41,7 @@ static void in_child(void)
     (void)pthread_mutex_init(&lock, NULL);
     queues = NULL;
     bindings = NULL;
+    drivers = NULL;
 }
 
 static void watch_forks(void)
@@ -179,6 +183,7 @@ static void drop_expired(fj__fake_queue *q)
     while (q->first != NULL && q->first->call != NULL && fj_passed(q->first->call->by)) {
         fj__fake_msg *msg = q->first;
         q->first = msg->next;
+        q->waiting--;
         if (q->first == NULL)
             q->last = &q->first;
         fj__fake_msg_free(msg);
@@ -213,6 +218,7 @@ void fj__fake_deliver(fj__fake_queue *q)
             return;
         fj__fake_msg *msg = q->first;
         q->first = msg->next;
+        q->waiting--;
         if (q->first == NULL)
             q->last = &q->first;
         msg->next = NULL;
@@ -258,6 +264,7 @@ static void append(fj__fake_queue *q, fj__fake_msg *msg)
     msg->serial = ++serial;
     *q->last = msg;
     q->last = &msg->next;
+    q->waiting++;
     fj__fake_deliver(q);
 }
 
@@ -267,6 +274,7 @@ static fj__fake_msg *copy_of(const fj__fake_msg *msg)
 
     if (copy == NULL)
         return NULL;
+    copy->arrived = msg->arrived;
     copy->message = json_deep_copy(msg->message);
     copy->context = json_deep_copy(msg->context);
     if (copy->message != NULL && copy->context != NULL)
@@ -352,8 +360,60 @@ void fj__fake_back(fj__fake_consumer *c, fj__fake_msg *msg)
     } else {
         msg->next = q->first;
         q->first = msg;
+        q->waiting++;
         if (msg->next == NULL)
             q->last = &msg->next;
     }
     fj__fake_queue_unref(q);
+}
+
+/* ---- for who looks ---------------------------------------------------------------------------------- */
+
+static fj__fake_seen see(const fj__fake_queue *q)
+{
+    fj__fake_seen seen = { .waiting = q->waiting };
+
+    fj__text_cut(seen.name, sizeof seen.name, q->name);
+    for (const fj__fake_consumer *c = q->consumers; c != NULL; c = c->next) {
+        seen.in_hand += c->unacked;
+        seen.capacity += c->prefetch;
+        seen.consumers++;
+    }
+    return seen;
+}
+
+size_t fj__fake_queues(size_t max, fj__fake_seen *ret)
+{
+    size_t n = 0;
+
+    for (const fj__fake_queue *q = queues; q != NULL; q = q->next) {
+        if (n < max)
+            ret[n] = see(q);
+        n++;
+    }
+    return n;
+}
+
+void fj__fake_enter(fj__fake_driver_s *d)
+{
+    fj__fake_driver_s **end = &drivers;
+
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = d;
+}
+
+void fj__fake_leave(fj__fake_driver_s *d)
+{
+    fj__fake_driver_s **at = &drivers;
+
+    while (*at != NULL && *at != d)
+        at = &(*at)->next;
+    if (*at == d)
+        *at = d->next;
+}
+
+bool fj__fake_is_first(const fj__fake_driver_s *d)
+{
+    return drivers == d;
 }

@@ -150,6 +150,11 @@ fj_code fj__fake_call_new(fj__fake_driver_s *d, const fj_send *send, fj__fake_ca
     call->driver = d;
     call->by = send->by;
     call->monitor = send->monitor;
+    if (send->size >= sizeof *send) {
+        call->began = send->began;
+        call->method = send->shown_method;
+        call->topic = send->shown_topic;
+    }
     call->due = send->monitor > 0 ? fj_sooner(send->by, fj_in_seconds(send->monitor)) : send->by;
     fj__fake_lock();
     fj_code code = d->closed ? FJ_CLOSED : start_keeper(d) ? FJ_OK : FJ_SYSTEM;
@@ -166,6 +171,18 @@ fj_code fj__fake_call_new(fj__fake_driver_s *d, const fj_send *send, fj__fake_ca
     *ret = call;
     *future = made;
     return FJ_OK;
+}
+
+size_t fj__fake_calls(fj__fake_driver_s *d, size_t max, const fj__fake_call **ret)
+{
+    size_t n = 0;
+
+    for (const fj__fake_call *call = d->first; call != NULL; call = call->next) {
+        if (n < max)
+            ret[n] = call;
+        n++;
+    }
+    return n;
 }
 
 void fj__fake_calls_close(fj__fake_driver_s *d)

@@ -75,6 +75,8 @@ static fj_code build(const fj_send *send, fj__fake_msg **ret, fj_error **err)
 
     if (msg == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for a message");
+    if (send->size >= sizeof *send)
+        msg->arrived = send->began; /* who sends it is this process */
     fj_code code = message_of(send, &msg->message, err);
     if (code == FJ_OK && (msg->context = context_of(send)) == NULL)
         code = fj_fail(err, FJ_NOMEM, "no memory for a context");
@@ -234,6 +236,9 @@ static void free_driver(fj_driver *driver)
     fj__fake_driver_s *d = self(driver);
 
     (void)pthread_cond_destroy(&d->changed);
+    fj__fake_lock();
+    fj__fake_leave(d);
+    fj__fake_unlock();
     fj__free(d->exchange);
     fj__free(d);
 }
@@ -251,6 +256,7 @@ const fj_driver_ops fj__fake_driver = {
     .close = close_driver,
     .stop = stop_driver,
     .free = free_driver,
+    .inspect = fj__fake_inspect,
 };
 
 static fj_code open_driver(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj_error **err)
@@ -267,6 +273,9 @@ static fj_code open_driver(const fj_conf *conf, const fj_url *url, fj_driver **r
     }
     d->base.ops = &fj__fake_driver;
     fj__cond_init(&d->changed);
+    fj__fake_lock();
+    fj__fake_enter(d);
+    fj__fake_unlock();
     *ret = &d->base;
     return FJ_OK;
 }

@@ -28,6 +28,8 @@ struct fj__fake_call {
     fj_future *future;         /* one reference while pending; NULL once the call is over */
     fj_deadline by, due;       /* due: by, or sooner while no server shows a sign of life */
     double monitor;            /* seconds; 0: none */
+    fj_deadline began;
+    const char *method, *topic; /* for who looks; may be NULL */
     fj__fake_call *next, *prev;
 };
 
@@ -40,6 +42,7 @@ struct fj__fake_driver_s {
     pthread_cond_t changed;
     fj__fake_call *first, *last;
     fj__fake_listener *listeners; /* that are not closed */
+    fj__fake_driver_s *next;      /* of all that are open, the oldest first */
 };
 
 /** A call, pending from now on.  @param ret gives; @param future gives   @errors CLOSED, NOMEM, SYSTEM   @locks none */
@@ -52,6 +55,8 @@ void fj__fake_call_unref(fj__fake_call *call);
 fj_future *fj__fake_call_end(fj__fake_call *call);
 /** A server has taken the call (heartbeats come from now on), or has given it back.  @locks broker */
 void fj__fake_call_alive(fj__fake_call *call, bool alive);
+/** How many are pending, and the first @p max of them in @p ret: valid while the lock is held.  @locks broker */
+size_t fj__fake_calls(fj__fake_driver_s *d, size_t max, const fj__fake_call **ret);
 void fj__fake_calls_close(fj__fake_driver_s *d);
 void fj__fake_calls_join(fj__fake_driver_s *d);
 
@@ -64,6 +69,7 @@ struct fj__fake_msg {
     json_t *message, *context;
     fj__fake_call *call; /* NULL for a cast */
     bool redelivered;
+    fj_deadline arrived;
     uint64_t serial; /* given once it is in a queue; the same when it is delivered again */
 };
 
@@ -104,6 +110,17 @@ fj__fake_queue *fj__fake_queue_ref(fj__fake_queue *q);
 /** Accepts NULL.  @locks broker */
 void fj__fake_queue_unref(fj__fake_queue *q);
 void fj__fake_msg_free(fj__fake_msg *msg);
+/** What is seen of a queue. */
+typedef struct {
+    char name[256];
+    size_t waiting, in_hand, capacity, consumers;
+} fj__fake_seen;
+/** The first @p max queues.  @return how many there are   @locks broker */
+size_t fj__fake_queues(size_t max, fj__fake_seen *ret);
+/** Drivers in the order of their opening: the first tells of the broker's queues.  @locks broker, each */
+void fj__fake_enter(fj__fake_driver_s *d);
+void fj__fake_leave(fj__fake_driver_s *d);
+bool fj__fake_is_first(const fj__fake_driver_s *d);
 
 /* ---- listener.c --------------------------------------------------------------------------------- */
 
@@ -111,6 +128,11 @@ void fj__fake_msg_free(fj__fake_msg *msg);
 void fj__fake_arrive(fj__fake_consumer *c, fj__fake_msg *msg);
 fj_code fj__fake_listen(fj_driver *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
                         fj_listener **ret, fj_error **err);
+
+/* ---- inspect.c ---------------------------------------------------------------------------------- */
+
+/** As fj_driver_ops.inspect. */
+json_t *fj__fake_inspect(fj_driver *driver, const char *kind, fj_deadline by);
 
 /* ---- lost.c ------------------------------------------------------------------------------------- */
 

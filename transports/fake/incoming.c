@@ -199,7 +199,9 @@ fj_incoming *fj__fake_take(fj__fake_listener *l)
                               .message = json_incref(msg->message),
                               .context = json_incref(msg->context),
                               .wants_reply = msg->call != NULL,
-                              .redelivered = msg->redelivered };
+                              .redelivered = msg->redelivered,
+                              .id = msg->call != NULL ? msg->call->id : NULL,
+                              .arrived = msg->arrived };
     in->next = l->hands;
     if (in->next != NULL)
         in->next->prev = in;

@@ -67,6 +67,8 @@ struct fj_incoming {
     bool wants_reply; /**< a call: somebody waits for ops->reply */
     bool redelivered; /**< the broker has delivered it before */
     const char *id;   /**< its name in logs, lends until it is freed; NULL: it has none */
+    fj_deadline
+        arrived; /**< when it came to this process, as fj_now() tells it; 0: when the dispatcher got it */
 };
 
 /* ---- listener ---------------------------------------------------------------------------------- */
@@ -150,6 +152,10 @@ typedef struct {
     double monitor; /**< call_monitor_timeout in seconds; 0: none */
     int retry;      /**< connection attempts, as oslo: -1 for ever (until by), 0 none, N */
     fj_deadline by; /**< the operation ends by then */
+    /* What is only for inspect(), and not there in older ones: see size. */
+    fj_deadline began;        /**< when the caller began; 0: not known */
+    const char *shown_method; /**< lends until the driver is freed, as the next; NULL: not known */
+    const char *shown_topic;
 } fj_send;
 
 /** Capabilities. */
@@ -189,6 +195,11 @@ typedef struct {
      *  what is made from now on.  May be NULL, or not there, as listens().  Any thread; may read files, and else does not
      *  block.  @errors as open(): everything is as it was then */
     fj_code (*reload)(fj_driver *d, const fj_conf *conf, fj_error **err);
+    /** What it is doing, for whoever looks into the process: its "connection"s, "queue"s, or "call"s in flight, as
+     *  docs/inspect.md names their members (the URL is put in by who asks).  Gives an object or an array of them; NULL: nothing.
+     *  May be NULL, and is not there in tables whose size ends before it.  Any thread but a loop's, several at once; waits for no
+     *  network, and no longer than @p by for a lock. */
+    json_t *(*inspect)(fj_driver *d, const char *kind, fj_deadline by);
 } fj_driver_ops;
 
 struct fj_driver {
