@@ -42,4 +42,11 @@ void check_value(check *c, const fj__option *o, const fj__entry *e, const char *
 /** Options that do not go with each other. */
 void check_together(check *c);
 
+/* check_interceptors.c */
+
+/** Each of a list can be loaded. */
+void check_interceptors(check *c, const char *origin, const char *group, const char *key, const char *value);
+/** The options in [interceptor:NAME]. */
+void check_interceptor_groups(check *c);
+
 #endif

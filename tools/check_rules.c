@@ -76,6 +76,11 @@ static void executor_rule(const place *p, const char *value)
         tell_error(p, CHECK_ERROR, err);
 }
 
+static void interceptors_rule(const place *p, const char *value)
+{
+    check_interceptors(p->c, p->origin, p->group, p->key, value);
+}
+
 static void patch_rule(const place *p, const char *value)
 {
     char **items = fj__option_split(value);
@@ -161,6 +166,7 @@ static const struct {
     { "DEFAULT", "transport_url", url_rule },
     { NOTIFY, "transport_url", url_rule },
     { "fjord", "executor", executor_rule },
+    { "fjord", "interceptors", interceptors_rule },
     { "fjord", "patch", patch_rule },
     { "fjord", "log_components", components_rule },
     { "fjord", "plugin_dir", folder_rule },
@@ -343,4 +349,5 @@ void check_together(check *c)
     tls(c);
     times(c);
     notifications(c);
+    check_interceptor_groups(c);
 }

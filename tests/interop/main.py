@@ -9,6 +9,7 @@ from examples import examples
 from executors import executors
 from faults import faults
 from heartbeat import heartbeat, long_idle
+from interceptors import interceptors
 from inspecting import inspecting
 from inspection import inspection
 from matrix import matrix
@@ -22,7 +23,7 @@ from topology import topology
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
           "conformance": conformance, "executors": executors, "migration": migration, "service": service,
-          "tls": tls, "inspect": inspecting, "inspection": inspection}
+          "tls": tls, "inspect": inspecting, "inspection": inspection, "interceptors": interceptors}
 SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()
