@@ -91,7 +91,7 @@ FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 LOAD_SRC  := $(wildcard tests/load/*.c)
 PLUGIN_SRC := $(wildcard examples/plugins/*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
-CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md docs/services.md docs/transport-plugins.md docs/inspect.md
+CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md docs/services.md docs/interceptors.md docs/transport-plugins.md docs/inspect.md
 
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)

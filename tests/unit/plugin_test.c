@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <fjord/client.h>
 #include <fjord/executor.h>
+#include <fjord/interceptor.h>
 #include <fjord/transport.h>
 #include <stdlib.h>
 #include <string.h>
@@ -428,6 +429,41 @@ START_TEST(a_driver_that_others_may_write_to_is_refused)
 }
 END_TEST
 
+static const char interceptor[] =
+    "static const struct { unsigned abi; unsigned long size; const char *name; void *slots[7]; } it = {\n"
+    "    ABI, SIZE, \"mine\", { 0 } };\n"
+    "__attribute__((visibility(\"default\"))) const void *fj_interceptor_plugin(void)\n"
+    "{ return &it; }\n";
+
+static void interceptor_refused(const char *name, const char *words)
+{
+    const fj_interceptor *ops = NULL;
+
+    err = fj_error_free(err);
+    ck_assert_int_eq(fj_interceptor_find(conf, name, &ops, &err), FJ_BAD_CONFIG);
+    ck_assert_ptr_null(ops);
+    ck_assert_msg(strstr(fj_error_text(err), words) != NULL, "\"%s\" says nothing of \"%s\"",
+                  fj_error_text(err), words);
+}
+
+START_TEST(interceptors_are_loaded_and_refused_in_the_same_way)
+{
+    const fj_interceptor *ops = NULL;
+
+    build("good", "-DABI=1 -DSIZE=sizeof\\(it\\)", interceptor);
+    build("other", "-DABI=2 -DSIZE=sizeof\\(it\\)", interceptor);
+    build("short", "-DABI=1 -DSIZE=16", interceptor);
+    ck_assert_int_eq(fj_interceptor_find(conf, "good", &ops, NULL), FJ_OK);
+    ck_assert_str_eq(ops->name, "mine");
+    ops = NULL;
+    interceptor_refused("other", "is not made for this version of Fjord: its interceptor has ABI 2");
+    interceptor_refused("short", "gives an incomplete table of the interceptor");
+    interceptor_refused("nonsense", "no interceptor \"nonsense\"");
+    mode("other.so", 0777);
+    interceptor_refused("other", "others may write to it");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("plug-ins");
@@ -454,6 +490,7 @@ int main(void)
     tcase_add_test(t, a_driver_of_another_name_is_refused_by_this_one_alone);
     tcase_add_test(t, a_driver_that_does_not_fit_is_refused);
     tcase_add_test(t, a_driver_that_others_may_write_to_is_refused);
+    tcase_add_test(t, interceptors_are_loaded_and_refused_in_the_same_way);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
