@@ -387,6 +387,14 @@ check-idle: setup ## five minutes without a call over a real broker: the connect
 	@$(MAKE) $(PARALLEL) --no-print-directory all tests
 	@BUILD='$(BUILD)' tests/interop/run idle
 
+# Sessions of services that are told to end, or crash, at any moment; FJ_SEED= repeats one.
+N ?= 200
+CRASHES ?= 1000
+judge-services: setup ## N (200) SIGTERMs at random moments and CRASHES (1,000) of workers, judged by a ledger (not part of check)
+	@$(MAKE) $(PARALLEL) --no-print-directory all tests
+	@BUILD='$(BUILD)' FJ_SERVICE_ROUNDS=$(N) FJ_SERVICE_CRASHES=$(CRASHES) tests/interop/run service-full
+.PHONY: judge-services
+
 # The conformance table with many seeds, from one of the moment on, in this build; SEEDS=N.
 SEEDS ?= 20
 conformance: all tests ## the conformance table over a real broker with SEEDS (20) seeds, in the build that SAN= chooses

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clients of judged_service, judged by the ledger: `judged_load URL RUNS SEED SECONDS-A-CALL`.
+/* Clients of judged_service, judged by the ledger: `judged_load URL RUNS SEED SECONDS-A-CALL [kills]`.
+ * With `kills` a cast may be lost: servers take messages before they run them, and may die in between.  A call tells of that by its
+ * deadline, a cast by nothing; they are counted.
  * Says `ready`, works until its standard input ends, waits for what is under way, and says in one JSON object what became of it all;
  * exit status 0 when the ledger balances.  Its operations are those of the lower half of RUNS. */
 #include "tests/interop/judged_runs.h"
@@ -18,6 +20,8 @@ static ledger *book;
 static fj_client *client;
 static double patience;
 static atomic_bool over;
+static bool *is_cast; /* by number */
+static bool kills;
 
 static const char *const ways[] = { "run", "nap", "wait", "defer" };
 enum { WAYS = sizeof ways / sizeof *ways };
@@ -53,6 +57,7 @@ static void one(unsigned dice)
     unsigned seq = begin(&o);
     const char *way = ways[dice % WAYS];
     bool cast = dice / WAYS % 4 == 0;
+    is_cast[seq] = cast;
     fj_code rc = cast ? fj_client_cast(client, way, args_of(seq, dice / 16), &o, &err)
                       : fj_client_call(client, way, args_of(seq, dice / 16), &o, &ret, &err);
 
@@ -116,19 +121,25 @@ static unsigned not_once(unsigned all)
 static int judge(double wait)
 {
     static const fj_code codes[] = { FJ_OK, FJ_TIMEOUT, FJ_LOST, FJ_UNREACHABLE, FJ_UNDELIVERABLE };
-    unsigned all = ledger_begin(book);
+    unsigned all = ledger_begin(book), lost = 0;
     char text[300];
 
-    for (fj_deadline by = fj_in_seconds(wait); not_once(all) > 0 && !fj_passed(by);)
+    for (fj_deadline by = fj_in_seconds(wait); not_once(all) > 0 && !kills && !fj_passed(by);)
         (void)!fj_sleep(fj_in_ms(20));
     ledger_ended(book, all, FJ_OK, FJ_SENT_YES); /* the one that was begun to know how many there are */
     for (unsigned i = 0; i <= all; i++) {
-        for (unsigned k = i < all ? atomic_load(&runs.count[i]) : 1; k > 0; k--)
+        unsigned ran = i < all ? atomic_load(&runs.count[i]) : 1;
+        if (ran == 0 && kills && is_cast[i]) {
+            lost++;
+            ran = 1;
+        }
+        for (; ran > 0; ran--)
             ledger_ran(book, i);
     }
     bool good = ledger_balanced(book, text, sizeof text);
-    json_t *out = json_pack("{s:b, s:s, s:i, s:i, s:i}", "balanced", good, "text", text, "latest",
-                            (int)ledger_latest(book), "all", (int)all, "not once", (int)not_once(all));
+    json_t *out = json_pack("{s:b, s:s, s:i, s:i, s:i, s:i}", "balanced", good, "text", text, "latest",
+                            (int)ledger_latest(book), "all", (int)all, "not once", (int)not_once(all),
+                            "casts lost", (int)lost);
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
         (void)json_object_set_new(out, fj_code_name(codes[i]),
                                   json_integer((json_int_t)ledger_count(book, codes[i]) - (i == 0)));
@@ -155,10 +166,14 @@ int main(int argc, char **argv)
     unsigned seeds[THREADS];
     char line[16];
 
-    if (argc != 5 || conf == NULL || !judged_runs_open(&runs, argv[2]))
+    if (argc < 5 || conf == NULL || !judged_runs_open(&runs, argv[2]))
         return 2;
     patience = atof(argv[4]);
+    kills = argc > 5;
     book = ledger_new((unsigned)runs.n / 2);
+    is_cast = calloc(runs.n, sizeof *is_cast);
+    if (book == NULL || is_cast == NULL)
+        return 2;
     if (fj_transport_open(conf, argv[1], &transport, &err) != FJ_OK ||
         fj_client_new(transport, &there, NULL, &client, &err) != FJ_OK)
         return die("open", err);
@@ -178,5 +193,6 @@ int main(int argc, char **argv)
     fj_transport_free(transport);
     fj_conf_free(conf);
     ledger_free(book);
+    free(is_cast);
     return status;
 }

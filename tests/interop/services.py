@@ -2,7 +2,7 @@
 """Services of worker processes, judged: told to end at random moments under load, their workers crashed in every way, their broker
 gone and back.
 
-FJ_SERVICE_ROUNDS, FJ_SERVICE_CRASHES and FJ_SEED say how often, and what chance is made of; `service-full` is 200 times and 1,000
+FJ_SERVICE_ROUNDS, FJ_SERVICE_CRASHES, FJ_SERVICE_EXECUTORS and FJ_SEED say how often, under which, and what chance is made of; `service-full` is 200 times and 1,000
 (`make judge-services N=200 CRASHES=1000`)."""
 import contextlib
 import datetime
@@ -183,9 +183,9 @@ class OsloLoad:
 class Load:
     """Clients of both languages; everything that they begin is judged at the end."""
 
-    def __init__(self, peer, runs, seed, seconds):
+    def __init__(self, peer, runs, seed, seconds, *more):
         self.oslo = OsloLoad(peer, runs, seed, seconds)
-        self.p = subprocess.Popen([LOAD, URL, runs.path, str(seed % (1 << 32)), str(seconds)], text=True,
+        self.p = subprocess.Popen([LOAD, URL, runs.path, str(seed % (1 << 32)), str(seconds), *more], text=True,
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         same(self.p.stdout.readline(), "ready\n", "what the clients say")
 
@@ -228,11 +228,11 @@ def forget():
 def terminated(suite, peer, rounds, executor, seed):
     """All load is carried by services that are being told to end: what one leaves is the next one's."""
     name = f"service: {rounds} SIGTERMs at random moments under load, executor {executor} (seed {seed})"
-    with suite.case(name, 90 + 5 * rounds):
+    with suite.case(name, 120 + 10 * rounds):
         dice = random.Random(seed)
         path = configuration("judged", f"[DEFAULT]\ntransport_url = {URL}\n[fjord]\nexecutor = {executor}\n")
         forget()
-        runs, load = Runs(), None
+        runs, load, n = Runs(), None, 0
         try:
             for n in range(rounds + 1):
                 with Service([JUDGED, path, str(dice.randint(1, 3)), runs.path], "judged") as s:
@@ -253,6 +253,8 @@ def terminated(suite, peer, rounds, executor, seed):
             same([found["OK"], found["not once"]], [found["all"], 0], "operations that ended well, or ran not once")
             same([oslo["answered"], oslo["not once"]], [oslo["all"], 0], "oslo's, likewise")
             same(found["all"] > 10 * rounds and oslo["all"] > 10 * rounds, True, "it was a load")
+        except Exception as e:
+            raise AssertionError(f"in round {n}: {type(e).__name__}: {e}") from e
         finally:
             if load is not None:
                 load.close()
@@ -265,14 +267,14 @@ STARTED = re.compile(r"^(\S+Z) .*worker judged/\d, process \d+, (.*): started ag
 
 
 def restarts(path):
-    """Of each crash in a log: how it was, and when its successor was due."""
+    """Of each crash in a log: how it was, how many ms its successor has to wait, and until when."""
     found = []
     with open(path, encoding="utf-8", errors="replace") as f:
         for line in f:
             m = STARTED.match(line)
             if m:
                 at = datetime.datetime.fromisoformat(m[1].removesuffix("Z")).timestamp()
-                found.append((m[2], at + int(m[3]) / 1000))
+                found.append((m[2], int(m[3]), at + int(m[3]) / 1000))
     return found
 
 
@@ -299,8 +301,9 @@ class Victims:
                 pass
         if how in ("outside", "factory"):
             pids = until(lambda: children(self.service.p.pid), pause=0.002)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.random.choice(pids), signal.SIGKILL)
+            for pid in pids if how == "outside" else [self.random.choice(pids)]:  # all at once, or one
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         else:
             self.peer.cast("judged", "crash", {"how": how})
         with contextlib.suppress(Exception):  # a cast that another's death took along is as good as none
@@ -312,7 +315,7 @@ def of_parent(pid):
 
 
 def crashed(suite, peer, crashes, seed):
-    workers, delay = 4, 0.02
+    workers, delay = 4, 0.2
     with suite.case(f"service: {crashes} crashes of workers, each started again, throttled, and nothing leaks (seed {seed})",
                     120 + crashes):
         path = configuration("judged-crash", f"[DEFAULT]\ntransport_url = {URL}\n[fjord]\nexecutor = threading\n"
@@ -323,7 +326,7 @@ def crashed(suite, peer, crashes, seed):
         try:
             with Service([JUDGED, path, str(workers), runs.path, trap], "crashed") as s:
                 s.ready()
-                load = Load(peer, runs, seed, 5)
+                load = Load(peer, runs, seed, 5, "kills")
                 victims, flat, memory = Victims(s, peer, trap, seed), [], []
                 while len(restarts(s.logfile)) < crashes:
                     for _ in range(max(crashes // 10, 10)):
@@ -337,12 +340,14 @@ def crashed(suite, peer, crashes, seed):
                 peer.call("judged", "run", {"seq": -1}).expect(-1)
                 s.end()
             until(lambda: at_the_broker() == [0, 0])
-            throttled([due for _, due in dead], workers, delay)
+            throttled([due for _, _, due in dead], workers, delay)
+            same(sum(ms > 0 for _, ms, _ in dead) * 5 > len(dead), True, "a fifth at the least had to wait")
             ways = {}
-            for how, _ in dead:
+            for how, _, _ in dead:
                 ways[how] = ways.get(how, 0) + 1
             print(f"    {len(dead)} crashes {ways}\n    C {found}\n    oslo {load.oslo.all()}, answered {load.oslo.answered}, "
-                  f"timed out {load.oslo.timed_out}\n    parent: descriptors {flat[-1][0]}, memory {memory[0]} to {memory[-1]} KiB",
+                  f"timed out {load.oslo.timed_out}\n    the throttle held {sum(ms > 0 for _, ms, _ in dead)} back, all {len(dead)} in "
+                  f"{dead[-1][2] - dead[0][2]:.0f} s\n    parent: descriptors {flat[-1][0]}, memory {memory[0]} to {memory[-1]} KiB",
                   flush=True)
             same(len(ways) >= (5 if crashes >= 100 else 2), True, f"ways to die: {ways}")
         finally:
@@ -488,7 +493,8 @@ def service(suite, rounds=None, crashes=None):
     seed = int(os.environ.get("FJ_SEED", random.randrange(1 << 32)))
     peer = PythonPeer()
     for n, executor in enumerate(EXECUTORS):
-        terminated(suite, peer, -(-rounds // len(EXECUTORS)), executor, seed + 100 * n)
+        if executor in os.environ.get("FJ_SERVICE_EXECUTORS", executor):
+            terminated(suite, peer, -(-rounds // len(EXECUTORS)), executor, seed + 100 * n)
     crashed(suite, peer, crashes, seed)
     killed_whole(suite)
     signals(suite, peer)
