@@ -11,6 +11,7 @@
 #include "runtime/loop_look.h"
 #include "runtime/symbols.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -177,7 +178,7 @@ static json_t *text_or_null(const char *text)
 
 static json_t *seconds(int64_t ns)
 {
-    return json_real((double)(ns / 1000) / 1e6); /* no more digits than mean something */
+    return json_real(round((double)ns * 1e-3) / 1e6); /* no more digits than mean something */
 }
 
 static json_t *frames_json(fj__symbols *names, void *const *frames, int n)

@@ -34,7 +34,7 @@ fj_code inspect_ask(inspect_peer *peer, const char *word, const json_t *args, js
 /* ---- inspect_show.c: for people ---- */
 
 /** Print what was answered to @p word.  @param stacks whether to print each task's */
-void inspect_show(const char *word, const json_t *answer, bool stacks);
+void inspect_show(const char *word, json_t *answer, bool stacks);
 /** What was seen most: of methods, on standard error. */
 void inspect_show_methods(const tool_opts *o, const json_t *profile);
 

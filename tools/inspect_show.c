@@ -294,12 +294,11 @@ static void print_table(const char *word, const json_t *rows, const char *indent
 
 static void show_log(const json_t *answer)
 {
-    const char *component;
-    json_t *level;
+    json_t *components = json_object_get(answer, "components");
 
     printf("level %s\n", json_string_value(json_object_get(answer, "level")));
-    json_object_foreach(json_object_get(answer, "components"), component, level)
-        printf("  %s %s\n", component, json_string_value(level));
+    for (void *at = json_object_iter(components); at != NULL; at = json_object_iter_next(components, at))
+        printf("  %s %s\n", json_object_iter_key(at), json_string_value(json_object_iter_value(at)));
 }
 
 static void show_profile(const json_t *answer)
@@ -321,17 +320,14 @@ static void show_profile(const json_t *answer)
                json_integer_value(json_object_get(answer, "hz")));
 }
 
-static void show_pairs(const json_t *answer)
+static void show_pairs(json_t *answer)
 {
-    const char *key;
-    json_t *value;
     char cell[CELL];
 
-    json_object_foreach((json_t *)(uintptr_t)answer, key, value)
-    {
-        const column c = { key, key, TEXT };
+    for (void *at = json_object_iter(answer); at != NULL; at = json_object_iter_next(answer, at)) {
+        const column c = { json_object_iter_key(at), json_object_iter_key(at), TEXT };
         print_cell(answer, &c, cell);
-        printf("%-10s %s\n", key, cell);
+        printf("%-10s %s\n", c.key, cell);
     }
 }
 
@@ -350,7 +346,7 @@ static void show_more(const char *word, const json_t *answer)
     }
 }
 
-void inspect_show(const char *word, const json_t *answer, bool stacks)
+void inspect_show(const char *word, json_t *answer, bool stacks)
 {
     if (table_of(word) == NULL) {
         if (strcmp(word, "log") == 0)
@@ -373,14 +369,12 @@ void inspect_show(const char *word, const json_t *answer, bool stacks)
 static json_int_t next_most(json_t *methods, const char **ret)
 {
     json_int_t most = 0;
-    const char *name;
-    json_t *n;
 
-    json_object_foreach(methods, name, n)
-    {
-        if (json_integer_value(n) > most) {
-            most = json_integer_value(n);
-            *ret = name;
+    for (void *at = json_object_iter(methods); at != NULL; at = json_object_iter_next(methods, at)) {
+        json_int_t n = json_integer_value(json_object_iter_value(at));
+        if (n > most) {
+            most = n;
+            *ret = json_object_iter_key(at);
         }
     }
     return most;
