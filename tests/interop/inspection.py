@@ -76,7 +76,7 @@ def about_connections(suite, executor):
             if not row["latency"]["max"] >= 2:
                 raise AssertionError(f"it took {row['latency']}")
         with suite.case(f"inspection: a call nobody takes is told until its deadline ({executor})"):
-            client.ok(client.ask({"do": "begin", "topic": "insp-nobody", "method": "lost", "timeout": 1}))
+            client.ok(client.ask({"do": "begin", "topic": "insp-nobody", "method": "lost", "timeout": 3}))
             until(lambda: [c for c in tell(client, "call") if c["method"] == "lost"])
             until(lambda: not tell(client, "call"))
             row = next(r for r in tell(client, "counters") if r["method"] == "lost")
