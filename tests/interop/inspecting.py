@@ -172,9 +172,32 @@ def words(suite, folder):
                     raise AssertionError(f"no {part} in {text}")
 
 
+def counts(suite, folder):
+    with suite.case("inspect: counters tell how often each method ran, and how long it took; queues and connections what they are"):
+        with Served(tempfile.mkdtemp(dir=folder), "coroutine") as s:
+            for _ in range(2):
+                cast(s.topic, "hog", ms=1)
+
+            def hog():
+                return next((c for c in s.ask("counters")["counters"] if c["method"] == "hog" and c["ok"] == 2), None)
+            got = until(hog)
+            same([got["side"], got["casts"], got["failed"]], ["server", 2, 0], "counters")
+            if not 0.001 <= got["latency"]["p50"] <= got["latency"]["p99.9"]:
+                raise AssertionError(f"latency: {got['latency']}")
+            if s.topic not in [q["name"] for q in s.ask("queues")["queues"]]:
+                raise AssertionError(f"queues: {s.ask('queues')}")
+            if "connected" not in [c["state"] for c in s.ask("connections")["connections"]]:
+                raise AssertionError(f"connections: {s.ask('connections')}")
+            text = s.run().stdout
+            for part in ("P99.9", "PURPOSE", "CAPACITY"):
+                if part not in text:
+                    raise AssertionError(f"no {part} in {text}")
+
+
 def inspecting(suite):
     with tempfile.TemporaryDirectory(prefix="fj-inspect-") as folder:
         waits(suite, folder)
         blocked(suite, folder)
         services(suite, folder)
         words(suite, folder)
+        counts(suite, folder)
