@@ -73,6 +73,7 @@ HEADERS   := $(foreach r,$(PUBLIC),$(wildcard $(r)/fjord/*.h))
 ADAPTERS  := $(wildcard runtime/fjord/adapters/*.h)
 HOOK_SRC  := $(wildcard runtime/hooks/*.c)
 TOOL_SRC  := $(wildcard tools/*.c)
+CHAOS_SRC := $(wildcard tools/chaos/*.c)
 EX_MAIN   := $(wildcard examples/*_server.c examples/*_client.c examples/demo.c)
 EX_HELP   := $(filter-out $(EX_MAIN),$(wildcard examples/*.c))
 HOST_SRC  := $(wildcard examples/hosts/*.c)
@@ -100,6 +101,7 @@ GREEN_A   := $(BUILD)/lib/libfjord-green.a
 GREEN     := $(BUILD)/lib/libfjord-green.so.$(VERSION)
 GREEN_LINKS := $(BUILD)/lib/$(GREENNAME) $(BUILD)/lib/libfjord-green.so
 TOOL      := $(if $(TOOL_SRC),$(BUILD)/bin/fjord)
+CHAOS     := $(BUILD)/bin/fjord-chaos
 EXAMPLES  := $(patsubst examples/%.c,$(BUILD)/bin/%,$(EX_MAIN))
 MIGRATION := $(foreach n,0 1 2 3,$(BUILD)/bin/migration-$(n))
 MIGRATED  := $(BUILD)/bin/migration-done
@@ -121,7 +123,7 @@ UNIX_SRC  := $(addprefix examples/plugins/unix/,driver.c link.c listener.c wire.
 BROKER_SRC := $(addprefix examples/plugins/unix/,broker.c queues.c wire.c)
 UNIX      := $(BUILD)/plugins/unix.so $(BUILD)/plugins/unix-broker
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(CHAOS_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 ALL_SRC   += $(MIG_SRC) $(HOST_SRC)
 
 ifeq ($(V),1)
@@ -138,7 +140,7 @@ endif
 .PHONY: all demo check check-asan check-tsan check-idle check-built tests lint headers install uninstall bench fuzz clean help \
 	setup setup-build setup-lint setup-bench FORCE
 
-all: $(STATIC) $(SHARED) $(LINKS) $(GREEN_A) $(GREEN) $(GREEN_LINKS) $(TOOL) $(EXAMPLES) $(MIGRATION) $(MIGRATED) ## build the libraries, the command and the examples (default)
+all: $(STATIC) $(SHARED) $(LINKS) $(GREEN_A) $(GREEN) $(GREEN_LINKS) $(TOOL) $(CHAOS) $(EXAMPLES) $(MIGRATION) $(MIGRATED) ## build the libraries, the commands and the examples (default)
 
 # --- Rules ---------------------------------------------------------------------------------------------------------
 # Another compiler or other flags rebuild everything; so does valgrind's header, when it comes or goes: without it the
@@ -206,6 +208,11 @@ $(TOOL): $(call objects,$(TOOL_SRC)) $(STATIC) $(GREEN_A)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) -rdynamic $(filter %.o,$^) -Wl,--whole-archive $(STATIC) $(GREEN_A) -Wl,--no-whole-archive $(LIBS) -o $@
 
+$(CHAOS): $(call objects,$(CHAOS_SRC)) $(STATIC)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
+
 # The examples use the shared library, as programs of users do: they see the public API and nothing else.  They find it
 # beside them; where /proc is missing, as in a bare chroot, ld.so does not know where that is.
 $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(call objects,$(EX_HELP)) $(SHARED) $(LINKS)
@@ -250,7 +257,7 @@ $(BUILD)/bench/green: BENCH_LIBS = $(GREEN_LIBS)
 
 # A test NAME_test.c may have a half in C++, NAME_cxx.cc.
 define test_rule
-$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance/,$(1)),$(CONFORM)) $(if $(findstring hooks_test,$(1)),$(HOOKED))) $(STATIC)
+$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance/,$(1)),$(CONFORM)) $(if $(findstring unit/chaos_,$(1)),$(filter-out tools/chaos/main.c,$(CHAOS_SRC))) $(if $(findstring hooks_test,$(1)),$(HOOKED))) $(STATIC)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$(if $(2),$$(CXX),$$(CC)) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) -o $$@
@@ -435,6 +442,7 @@ install: all ## install the library, its headers, the command, man pages and sam
 	$(foreach p,fjord fjord-green,sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' $(p).pc.in \
 		>'$(D)$(LIBDIR)/pkgconfig/$(p).pc';)
 	$(if $(TOOL),install -D -m 755 $(TOOL) '$(D)$(PREFIX)/bin/fjord')
+	install -D -m 755 $(CHAOS) '$(D)$(PREFIX)/bin/fjord-chaos'
 	install -D -m 644 scripts/gdb/fjord-gdb.py '$(D)$(PREFIX)/share/fjord/fjord-gdb.py'
 	install -D -m 644 scripts/gdb/fjord-gdb.py '$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'
 	$(foreach m,$(MAN),install -D -m 644 $(m) '$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))';)
@@ -446,7 +454,7 @@ uninstall: ## remove what install put under PREFIX
 	rm -f $(foreach h,$(HEADERS),'$(D)$(PREFIX)/include/fjord/$(notdir $(h))')
 	rm -f '$(D)$(LIBDIR)/libfjord-green.a' '$(D)$(LIBDIR)/libfjord-green.so' '$(D)$(LIBDIR)/$(GREENNAME)' '$(D)$(LIBDIR)/$(notdir $(GREEN))'
 	rm -f '$(D)$(LIBDIR)/libfjord.a' '$(D)$(LIBDIR)/libfjord.so' '$(D)$(LIBDIR)/$(SONAME)' \
-		'$(D)$(LIBDIR)/$(notdir $(SHARED))' '$(D)$(LIBDIR)/pkgconfig/fjord.pc' '$(D)$(LIBDIR)/pkgconfig/fjord-green.pc' '$(D)$(PREFIX)/bin/fjord' '$(D)$(PREFIX)/share/fjord/fjord-gdb.py' \
+		'$(D)$(LIBDIR)/$(notdir $(SHARED))' '$(D)$(LIBDIR)/pkgconfig/fjord.pc' '$(D)$(LIBDIR)/pkgconfig/fjord-green.pc' '$(D)$(PREFIX)/bin/fjord' '$(D)$(PREFIX)/bin/fjord-chaos' '$(D)$(PREFIX)/share/fjord/fjord-gdb.py' \
 		'$(D)$(PREFIX)/share/gdb/auto-load$(LIBDIR)/$(notdir $(SHARED))-gdb.py'
 	rm -f $(foreach m,$(MAN),'$(D)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))')
 	rm -f $(foreach c,$(CONF),'$(D)$(PREFIX)/share/doc/fjord/$(notdir $(c))')
