@@ -54,7 +54,6 @@ static size_t follow(chaos_pipe *p, const uint8_t *bytes, size_t n)
     p->conn->proxy->frame_count[p->direction] += p->scan.frames - before;
     if (p->scan.raw && !was_raw)
         chaos_report_conn(p->conn, "not-amqp", chaos_direction_name(p->direction));
-    p->passed += used;
     return used;
 }
 
@@ -62,6 +61,7 @@ void chaos_unit_follow(chaos_pipe *p, const uint8_t *bytes, size_t n)
 {
     for (size_t done = 0; done < n;)
         done += follow(p, bytes + done, n - done);
+    p->passed += n;
 }
 
 /* ---- rules on a unit ------------------------------------------------------------------------------------------- */
@@ -154,6 +154,7 @@ bool chaos_unit_take(chaos_pipe *p)
     }
     apply(p, is_frame ? &frame : NULL, begin, &edit);
     chaos_edit_emit(&edit, p);
+    p->passed += edit.n;
     fj__buf_consume(&p->in, edit.n);
     return true;
 }
