@@ -3,6 +3,7 @@
 import sys
 
 import harness
+from chaos import chaos
 from conformance import conformance
 from edge import edge
 from examples import examples
@@ -23,7 +24,8 @@ from topology import topology
 GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults,
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
           "conformance": conformance, "executors": executors, "migration": migration, "service": service,
-          "tls": tls, "inspect": inspecting, "inspection": inspection, "interceptors": interceptors}
+          "tls": tls, "inspect": inspecting, "inspection": inspection, "interceptors": interceptors,
+          "chaos": chaos}
 SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()
