@@ -92,7 +92,7 @@ FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 LOAD_SRC  := $(wildcard tests/load/*.c)
 PLUGIN_SRC := $(wildcard examples/plugins/*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
-CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md docs/services.md docs/interceptors.md docs/transport-plugins.md docs/inspect.md
+CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/hosts.md docs/services.md docs/interceptors.md docs/transport-plugins.md docs/inspect.md docs/chaos.md
 
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
@@ -357,6 +357,7 @@ $(BUILD)/plugins/unix-broker: $(BROKER_SRC) $(wildcard examples/plugins/unix/*.h
 	$(call say,LINK,$@)
 	$(Q)$(PLUGIN_CC) $(BROKER_SRC) -o $@
 
+$(BUILD)/bin/chaos_fuzz: $(call objects,$(filter-out tools/chaos/main.c,$(CHAOS_SRC)))
 $(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

@@ -111,6 +111,40 @@ START_TEST(a_rule_meets_the_reply_to_of_a_header)
 }
 END_TEST
 
+static wire message(unsigned channel, const char *key, const char *text)
+{
+    return joined(joined(publish(channel, "", key), header(channel, 2 * strlen(text), NULL)),
+                  joined(body(channel, text), body(channel, text)));
+}
+
+START_TEST(a_message_is_dropped_with_all_of_its_frames_and_no_others)
+{
+    rig_begin(
+        "[{'when': {'frame': 'basic.publish', 'routing_key': 'b'}, 'do': {'action': 'drop', 'message': true}}]",
+        0);
+    put_wire(client, joined(publish(2, "", "b"), publish(1, "", "a")));
+    put_wire(client, joined(header(2, 4, NULL), header(1, 2, NULL)));
+    put_wire(client, joined(body(2, "bb"), body(1, "aa")));
+    put_wire(client, body(2, "bb"));
+    expect_wire(server, joined(publish(1, "", "a"), joined(header(1, 2, NULL), body(1, "aa"))));
+    put_wire(client, message(2, "b", "again"));
+    expect_wire(server, message(2, "b", "again"));
+}
+END_TEST
+
+START_TEST(a_message_is_duplicated_as_a_whole)
+{
+    rig_begin(
+        "[{'when': {'frame': 'basic.publish'}, 'do': {'action': 'duplicate', 'message': true, 'copies': 2}}]",
+        0);
+    put_wire(client, message(3, "k", "text"));
+    wire w = message(3, "k", "text");
+    expect_wire(server, joined(w, joined(w, w)));
+    put_wire(client, message(3, "k", "next"));
+    expect_wire(server, message(3, "k", "next"));
+}
+END_TEST
+
 START_TEST(nth_and_times_choose_which_matches_count)
 {
     rig_begin(DROPS("'frame': 'basic.ack', 'nth': 2, 'times': 2"), 0);
@@ -286,6 +320,8 @@ static void add(TCase *tests)
     ADD(tests, a_rule_meets_queues_and_consumer_tags_and_channels);
     ADD(tests, a_rule_meets_the_body_of_the_message_that_it_means);
     ADD(tests, a_rule_meets_the_reply_to_of_a_header);
+    ADD(tests, a_message_is_dropped_with_all_of_its_frames_and_no_others);
+    ADD(tests, a_message_is_duplicated_as_a_whole);
     ADD(tests, nth_and_times_choose_which_matches_count);
     ADD(tests, each_connection_counts_for_itself_unless_the_plan_does);
     ADD(tests, a_rule_meets_the_connection_that_it_names);

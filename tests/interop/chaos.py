@@ -249,6 +249,12 @@ def faults(suite):
             same((outcome.code, outcome.sent), ("TIMEOUT", "yes"), "outcome")
             c.ctl("kill", "all")
             until(lambda: client.call(TOPIC, "who", timeout=5).result == "s1", 15)
+    with suite.case("chaos: a request that comes twice runs once"):
+        with peers() as (c, client, server):
+            c.add({"frame": "basic.publish", "direction": "c2s", "routing_key": TOPIC, "times": 0},
+                  {"action": "duplicate", "message": True}, "twice")
+            truthful({i: client.call(TOPIC, "note", {"x": i}) for i in range(10)}, server)
+            same(len(c.lines(rule="twice")), 10, "how often")
     with suite.case("chaos: connection.close 320 in the middle of calls is survived"):
         with peers() as (c, client, server):
             c.add({"frame": "basic.publish", "direction": "c2s", "nth": 3, "times": 0, "per": "plan", "probability": 0.3},

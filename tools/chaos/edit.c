@@ -188,12 +188,17 @@ static void change(chaos_edit *e, chaos_pipe *p, const chaos_rule *rule, chaos_c
             put_bytes(e, p, at, bytes, n);
         break;
     case CHAOS_DROP:
+        if (rule->message && frame != NULL && frame->content != NULL)
+            frame->content->drop = true;
         e->drop = e->drop || frame != NULL;
         if (frame == NULL)
             insert(e, p, at, (chaos_op){ .kind = CHAOS_OP_SKIP, .n = (size_t)rule->size }, NULL);
         break;
     case CHAOS_DUPLICATE:
-        e->copies += rule->copies;
+        if (rule->message && frame->content != NULL)
+            frame->content->copies += rule->copies;
+        else
+            e->copies += rule->copies;
         break;
     case CHAOS_REORDER:
         e->reorder = true;
@@ -278,6 +283,29 @@ static void emit_all(const chaos_edit *e, chaos_pipe *p)
         emit_bytes(e, p, 0, e->keep);
 }
 
+/* The frames of a message that is to be copied are kept until its last one has passed. */
+static void copy_message(const chaos_edit *e, chaos_pipe *p)
+{
+    chaos_content *c = e->content;
+
+    if (c == NULL || c->copies == 0)
+        return;
+    if (fj__buf_len(&c->whole) + e->keep > CHAOS_FRAME_MAX) {
+        chaos_report_conn(p->conn, "not-copied", "the message is too long");
+        c->copies = 0;
+        fj__buf_fini(&c->whole);
+        return;
+    }
+    if (!e->drop && !fj__buf_append(&c->whole, e->bytes, e->keep))
+        chaos_conn_end(p->conn, CHAOS_BOTH, "out of memory");
+    for (int64_t i = 0; c->last && i < c->copies && !p->conn->over; i++)
+        (void)chaos_pipe_push_bytes(p, fj__buf_data(&c->whole), fj__buf_len(&c->whole), NULL);
+    if (c->last) {
+        c->copies = 0;
+        fj__buf_fini(&c->whole);
+    }
+}
+
 void chaos_edit_emit(chaos_edit *e, chaos_pipe *p)
 {
     bool holds = e->reorder && fj__buf_len(&p->held) == 0 && !e->drop;
@@ -289,6 +317,8 @@ void chaos_edit_emit(chaos_edit *e, chaos_pipe *p)
     }
     if (!e->failed && !p->conn->over)
         emit_all(e, p);
+    if (!p->conn->over)
+        copy_message(e, p);
     if (!holds && !e->drop && fj__buf_len(&p->held) > 0) {
         (void)chaos_pipe_push_bytes(p, fj__buf_data(&p->held), fj__buf_len(&p->held), NULL);
         fj__buf_fini(&p->held);

@@ -145,20 +145,11 @@ static chaos_text read_reply_to(reader *r)
 /* ---- contents -------------------------------------------------------------------------------------------------- */
 
 /* So many contents may be under way at once; of more, the frames of the oldest have no texts. */
-enum { CONTENTS = 32, KEPT = 3 };
-static const size_t kept[KEPT] = { CHAOS_EXCHANGE, CHAOS_ROUTING_KEY, CHAOS_REPLY_TO };
-
-typedef struct {
-    bool used, has[KEPT];
-    uint8_t n[KEPT];
-    uint16_t channel;
-    const chaos_method *method;
-    uint64_t left; /* of the body */
-    uint8_t bytes[KEPT][255];
-} content;
+enum { CONTENTS = 32 };
+static const size_t kept[CHAOS_CONTENT_TEXTS] = { CHAOS_EXCHANGE, CHAOS_ROUTING_KEY, CHAOS_REPLY_TO };
 
 struct chaos_contents {
-    content all[CONTENTS];
+    chaos_content all[CONTENTS];
     unsigned next;
 };
 
@@ -169,11 +160,21 @@ chaos_contents *chaos_contents_new(void)
 
 chaos_contents *chaos_contents_free(chaos_contents *c)
 {
+    for (size_t i = 0; c != NULL && i < CONTENTS; i++)
+        fj__buf_fini(&c->all[i].whole);
     fj__free(c);
     return NULL;
 }
 
-static content *content_on(chaos_contents *c, uint16_t channel)
+bool chaos_contents_marked(const chaos_contents *c)
+{
+    for (size_t i = 0; c != NULL && i < CONTENTS; i++)
+        if (c->all[i].used && (c->all[i].drop || c->all[i].copies > 0))
+            return true;
+    return false;
+}
+
+static chaos_content *content_on(chaos_contents *c, uint16_t channel)
 {
     for (size_t i = 0; i < CONTENTS; i++)
         if (c->all[i].used && c->all[i].channel == channel)
@@ -181,48 +182,50 @@ static content *content_on(chaos_contents *c, uint16_t channel)
     return NULL;
 }
 
-static void keep(content *c, size_t slot, chaos_text t)
+static void keep(chaos_content *c, size_t slot, chaos_text t)
 {
-    c->has[slot] = t.bytes != NULL && t.n <= sizeof c->bytes[slot];
-    c->n[slot] = c->has[slot] ? (uint8_t)t.n : 0;
-    if (c->n[slot] > 0)
-        memcpy(c->bytes[slot], t.bytes, t.n);
+    c->texts[slot].there = t.bytes != NULL && t.n <= sizeof c->texts[slot].bytes;
+    c->texts[slot].n = c->texts[slot].there ? (uint8_t)t.n : 0;
+    if (c->texts[slot].n > 0)
+        memcpy(c->texts[slot].bytes, t.bytes, t.n);
 }
 
-static void begin_content(chaos_contents *all, const chaos_frame *f)
+static void begin_content(chaos_contents *all, chaos_frame *f)
 {
-    content *c = content_on(all, f->channel);
+    chaos_content *c = content_on(all, f->channel);
 
     for (size_t i = 0; c == NULL && i < CONTENTS; i++)
         if (!all->all[i].used)
             c = &all->all[i];
     if (c == NULL)
         c = &all->all[all->next++ % CONTENTS];
-    c->used = true;
-    c->channel = f->channel;
-    c->method = f->method;
-    for (size_t i = 0; i < KEPT; i++)
+    fj__buf_fini(&c->whole);
+    *c = (chaos_content){ .used = true, .channel = f->channel, .method = f->method };
+    for (size_t i = 0; i < CHAOS_CONTENT_TEXTS; i++)
         keep(c, i, f->texts[kept[i]]);
+    f->content = c;
 }
 
 static void go_on_with_content(chaos_contents *all, chaos_frame *f, reader *r)
 {
-    content *c = content_on(all, f->channel);
+    chaos_content *c = content_on(all, f->channel);
 
     if (c == NULL)
         return;
     if (f->kind == CHAOS_HEADER) {
         (void)take(r, 4);
         c->left = number(r, 8);
-        keep(c, KEPT - 1, read_reply_to(r));
+        keep(c, CHAOS_CONTENT_TEXTS - 1, read_reply_to(r));
     } else {
         c->left -= r->left < c->left ? r->left : c->left;
     }
+    f->content = c;
     f->method = c->method;
-    for (size_t i = 0; i < KEPT; i++)
-        if (c->has[i])
-            f->texts[kept[i]] = (chaos_text){ c->bytes[i], c->n[i] };
-    c->used = c->left > 0;
+    for (size_t i = 0; i < CHAOS_CONTENT_TEXTS; i++)
+        if (c->texts[i].there)
+            f->texts[kept[i]] = (chaos_text){ c->texts[i].bytes, c->texts[i].n };
+    c->last = c->left == 0;
+    c->used = !c->last;
 }
 
 void chaos_frame_decode(chaos_contents *c, const uint8_t *bytes, size_t n, chaos_frame *ret)

@@ -36,14 +36,30 @@ typedef struct {
 /** What a method or a content is about. */
 enum { CHAOS_QUEUE, CHAOS_EXCHANGE, CHAOS_ROUTING_KEY, CHAOS_CONSUMER_TAG, CHAOS_REPLY_TO, CHAOS_TEXTS };
 extern const char *const chaos_text_names[CHAOS_TEXTS];
+enum { CHAOS_CONTENT_TEXTS = 3 }; /* those that header and body frames have from their content */
+
+/** A content that is under way: its method has been seen, and the end of its body not yet. */
+typedef struct {
+    bool used, last; /* last: this was its last frame */
+    bool drop;       /* what is left of it */
+    int64_t copies;  /* to be sent when it is whole */
+    fj__buf whole;   /* its frames, if it is to be copied */
+    uint16_t channel;
+    const chaos_method *method;
+    uint64_t left; /* of the body */
+    struct {
+        bool there;
+        uint8_t n, bytes[255];
+    } texts[CHAOS_CONTENT_TEXTS];
+} chaos_content;
 
 typedef struct {
     chaos_kind kind;
     uint16_t channel;
-    const chaos_method
-        *method; /* of a method frame; of a header or body frame: the one it belongs to; or NULL */
-    chaos_text
-        texts[CHAOS_TEXTS]; /* those of a header or body frame are its method's, as far as that was seen */
+    /* Those of a header or body frame are of the content that they belong to, as far as it was seen. */
+    const chaos_method *method; /* or NULL */
+    chaos_content *content;     /* lends; also the one that a method begins; or NULL */
+    chaos_text texts[CHAOS_TEXTS];
 } chaos_frame;
 
 /* ---- where frames begin and end ------------------------------------------------------------------------------- */
@@ -74,6 +90,8 @@ static inline bool chaos_scan_at_boundary(const chaos_scan *s)
 typedef struct chaos_contents chaos_contents;
 chaos_contents *chaos_contents_new(void); /**< NULL when memory ran out */
 chaos_contents *chaos_contents_free(chaos_contents *c);
+/** Whether the rest of one is to be dropped or copied.  @param c  may be NULL */
+bool chaos_contents_marked(const chaos_contents *c);
 
 /** Decode a whole frame.  @param ret  its texts lend: of @p bytes, and of @p c until the next call */
 void chaos_frame_decode(chaos_contents *c, const uint8_t *bytes, size_t n, chaos_frame *ret);

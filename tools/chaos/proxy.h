@@ -95,7 +95,8 @@ typedef struct {
 /** What becomes of one unit. */
 typedef struct {
     const uint8_t *bytes;
-    uint8_t *own; /* bytes, when they were changed */
+    uint8_t *own;           /* bytes, when they were changed */
+    chaos_content *content; /* lends; that the frame belongs to, or NULL */
     size_t n, keep;
     bool drop, reorder, failed;
     int64_t copies, until;

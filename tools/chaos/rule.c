@@ -36,7 +36,7 @@ static const struct {
     [CHAOS_IGNORE] = { "ignore", CHAOS_ON_ACCEPT },
 };
 
-typedef enum { INTEGER, REAL, TEXT, PLACE, SIDE, DIRECTION, ELSEWHERE } type;
+typedef enum { INTEGER, REAL, TEXT, BOOLEAN, PLACE, SIDE, DIRECTION, ELSEWHERE } type;
 
 typedef struct {
     const char *name;
@@ -90,6 +90,7 @@ static const field do_fields[] = {
     WHEN("side", SIDE, BIT(CHAOS_HALF_CLOSE) | BIT(CHAOS_RESET) | BIT(CHAOS_INJECT), side, 0, 0),
     WHEN("size", INTEGER, BIT(CHAOS_GARBAGE) | BIT(CHAOS_DROP), size, 1, CHAOS_FRAME_MAX),
     WHEN("hex", ELSEWHERE, BIT(CHAOS_GARBAGE) | BIT(CHAOS_INJECT), data, 0, 0),
+    WHEN("message", BOOLEAN, BIT(CHAOS_DROP) | BIT(CHAOS_DUPLICATE), message, 0, 0),
     WHEN("copies", INTEGER, BIT(CHAOS_DUPLICATE), copies, 1, 1000),
     WHEN("xor", INTEGER, BIT(CHAOS_CORRUPT), xor_mask, 1, 255),
     WHEN("count", INTEGER, BIT(CHAOS_CORRUPT), count, 1, CHAOS_FRAME_MAX),
@@ -144,6 +145,14 @@ static fj_code read_text(const json_t *value, char **to, fj_error **err)
     return *to != NULL ? FJ_OK : fj_fail(err, FJ_NOMEM, "out of memory");
 }
 
+static fj_code read_boolean(const json_t *value, bool *to, fj_error **err)
+{
+    if (!json_is_boolean(value))
+        return fj_fail(err, FJ_BAD_VALUE, "must be true or false");
+    *to = json_is_true(value);
+    return FJ_OK;
+}
+
 static fj_code read_place(const json_t *value, chaos_at *to, fj_error **err)
 {
     static const char *const words[] = { "before", "after", "middle", "random" };
@@ -188,6 +197,8 @@ static fj_code read_field(const json_t *value, const field *f, chaos_rule *rule,
         return read_real(value, f, to, err);
     case TEXT:
         return read_text(value, to, err);
+    case BOOLEAN:
+        return read_boolean(value, to, err);
     case PLACE:
         return read_place(value, to, err);
     case SIDE:

@@ -72,6 +72,7 @@ typedef struct {
     int side;      /* -1: the receiver's, of half-close */
     uint8_t *data; /* owned: the garbage, or the frame to inject */
     size_t data_n;
+    bool message;     /* the frame's whole message */
     bool own_channel; /* the frame to inject goes on the channel of the frame met */
 
     uint64_t fired;     /* for the statistics */

@@ -31,7 +31,8 @@ static bool any_may_act(chaos_pipe *p, unsigned triggers)
 
 static bool wants_frames(chaos_pipe *p)
 {
-    return p->conn->proxy->frames || fj__buf_len(&p->held) > 0 || any_may_act(p, CHAOS_ON_FRAME);
+    return p->conn->proxy->frames || fj__buf_len(&p->held) > 0 || chaos_contents_marked(p->contents) ||
+           any_may_act(p, CHAOS_ON_FRAME);
 }
 
 static bool at_boundary(const chaos_pipe *p)
@@ -41,8 +42,7 @@ static bool at_boundary(const chaos_pipe *p)
 
 bool chaos_unit_plain(chaos_pipe *p)
 {
-    return p->skip == 0 && fj__buf_len(&p->pending) == 0 && fj__buf_len(&p->held) == 0 &&
-           !p->conn->proxy->frames && !any_may_act(p, CHAOS_ON_FRAME | CHAOS_ON_BYTES);
+    return p->skip == 0 && fj__buf_len(&p->pending) == 0 && !wants_frames(p) && !any_may_act(p, CHAOS_ON_BYTES);
 }
 
 static size_t follow(chaos_pipe *p, const uint8_t *bytes, size_t n)
@@ -149,6 +149,8 @@ bool chaos_unit_take(chaos_pipe *p)
     bool is_frame = length > 0 && !p->scan.raw;
     if (is_frame) {
         chaos_frame_decode(p->contents, bytes, edit.n, &frame);
+        edit.content = frame.content;
+        edit.drop = frame.content != NULL && frame.content->drop;
         if (p->conn->proxy->frames)
             chaos_report_frame(p, &frame, edit.n);
     }
