@@ -361,7 +361,7 @@ $(BUILD)/bin/chaos_fuzz: $(call objects,$(filter-out tools/chaos/main.c,$(CHAOS_
 $(FUZZERS): $(BUILD)/bin/%: $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALLLDFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
+	$(Q)$(CC) $(ALLLDFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(STATIC) $(LIBS) -o $@
 
 -include $(patsubst %.o,%.d,$(call objects,$(ALL_SRC)))
 

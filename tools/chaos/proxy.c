@@ -289,8 +289,8 @@ static json_t *pipe_state(const chaos_pipe *p)
 
     return json_pack("{s:I, s:I, s:I, s:b, s:s}", "bytes", (json_int_t)p->received, "frames",
                      (json_int_t)p->scan.frames, "queued",
-                     (json_int_t)(fj__buf_len(&p->out) + fj__buf_len(&p->in)), "raw", (int)p->scan.raw, "state",
-                     state);
+                     (json_int_t)fj__buf_len(&p->out) + (json_int_t)fj__buf_len(&p->in), "raw",
+                     (int)p->scan.raw, "state", state);
 }
 
 json_t *chaos_proxy_list(const chaos_proxy *p)
