@@ -60,7 +60,10 @@ chaos_count *chaos_pipe_count(chaos_pipe *p, size_t slot)
         c = &more[slot];
     } else
         c = &p->counts[slot];
-    chaos_count_begin(c, rule, conn->proxy->seed, c == &rule->shared ? 0 : conn->id, p->direction);
+    if (c == &rule->shared)
+        chaos_count_begin(c, rule, conn->proxy->seed, 0, CHAOS_CLIENT);
+    else
+        chaos_count_begin(c, rule, conn->proxy->seed, conn->id, p->direction);
     return c;
 }
 
