@@ -20,6 +20,12 @@ void chaos_address_text(const struct sockaddr_storage *at, char *ret, size_t siz
     }
 }
 
+/* Of nanoseconds, as seconds that are short to print. */
+static double microseconds(int64_t ns)
+{
+    return (double)(ns / 1000) / 1e6;
+}
+
 void chaos_report(chaos_proxy *p, json_t *what)
 {
     struct timespec now;
@@ -31,8 +37,8 @@ void chaos_report(chaos_proxy *p, json_t *what)
         return;
     }
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    line = json_pack("{s:f, s:f}", "time", (double)now.tv_sec + (double)now.tv_nsec * 1e-9, "t",
-                     (double)(fj_now().ns - p->began) * 1e-9);
+    line = json_pack("{s:f, s:f}", "time", (double)now.tv_sec + microseconds(now.tv_nsec), "t",
+                     microseconds(fj_now().ns - p->began));
     if (line != NULL && json_object_update(line, what) == 0)
         text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(16));
     if (text != NULL) {
