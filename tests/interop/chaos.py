@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -157,6 +158,8 @@ def control(suite):
 
 
 def thousand():
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as s, contextlib.ExitStack() as stack:
         c = stack.enter_context(Chaos(to=s.getsockname()[:2]))
         pairs = []
