@@ -23,7 +23,9 @@ void chaos_address_text(const struct sockaddr_storage *at, char *ret, size_t siz
 /* Of nanoseconds, as seconds that are short to print. */
 static double microseconds(int64_t ns)
 {
-    return (double)(ns / 1000) / 1e6;
+    int64_t us = ns / 1000;
+
+    return (double)us / 1e6;
 }
 
 void chaos_report(chaos_proxy *p, json_t *what)
