@@ -1,133 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The RPC server: a listener, a dispatcher and an executor, brought up and down in one order.
- *
- * The executor does not see the driver's listener but the server's `gate` in front of it, whose poll() answers CLOSED
- * once the server is stopped, and whose interrupt() wakes fj_run() too.  Stopping is an atomic store, the executor's
- * close() and an interrupt, which a signal handler may do; what takes locks is done by whoever waits.
+ * The RPC server: a listener, a dispatcher and an executor, brought up and down in one order.  Stopping is an atomic store, the
+ * executor's close() and an interrupt, which a signal handler may do; what takes locks is done by whoever waits.
  */
-#include <fjord/server.h>
+#include "server_impl.h"
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/native.h"
 #include "dispatcher/live.h"
 #include "executors/flavours.h"
-#include "executors/lifecycle.h"
 #include "executors/patch.h"
-#include "internal.h"
-#include "rpc.h"
 #include "runtime/loop.h"
 #include "runtime/sync.h"
 
 #include <fjord/await.h>
 
 static const char prefix[] = "server ";
-
-struct fj_server {
-    fj_transport *transport;
-    fj_target target;
-    fj_server_opts opts; /* without `executor`, which is resolved */
-    const fj_executor_ops *kind;
-    fj_dispatcher *dispatcher;
-    fj__around around; /* its interceptors */
-    fj__life life;
-    char *name;         /* "server TOPIC.SERVER" */
-    const char *called; /* the same without its first word */
-    char instance[33];  /* "": random each time */
-    unsigned slots;
-    bool ack_done;
-    fj_executor *executor; /* while started, until drained */
-    fj_loop *loop;         /* once started, under an executor on a loop: its memory is held; NULL: none */
-    fj_listener gate;
-    fj_listener *listener;
-    atomic_bool stopping;
-    bool keep_fetched;        /* stopped, it runs what it has fetched before its poll() answers CLOSED */
-    bool left;                /* it is over: nobody may step; under `stepping` */
-    pthread_mutex_t ending;   /* held while the executor goes, or is told to give up */
-    pthread_mutex_t stepping; /* held by the thread that polls and runs methods */
-    fj__running running;
-    fj__inspected calls, counters;
-};
-
-/* ---- the gate ----------------------------------------------------------------------------------- */
-
-static fj_server *of_gate(fj_listener *l)
-{
-    return fj__container(l, fj_server, gate);
-}
-
-static fj_code gate_poll(fj_listener *l, fj_deadline by, size_t max, fj_incoming **ret, size_t *ret_n,
-                         fj_error **err)
-{
-    fj_server *s = of_gate(l);
-
-    *ret_n = 0;
-    while (s->keep_fetched || !atomic_load(&s->stopping)) {
-        if (atomic_load(&s->stopping))
-            s->listener->ops->close(s->listener); /* and gives the rest */
-        fj_code code = s->listener->ops->poll(s->listener, by, max, ret, ret_n, err);
-        if (code != FJ_AGAIN || !atomic_load(&s->stopping))
-            return code;
-        if (err != NULL)
-            *err = fj_error_free(*err);
-    }
-    return fj_fail(err, FJ_CLOSED, "%s is stopped", s->name);
-}
-
-static void gate_watch(fj_listener *l, fj_watch *ret)
-{
-    of_gate(l)->listener->ops->watch(of_gate(l)->listener, ret);
-}
-
-static void gate_pump(fj_listener *l, fj_deadline now)
-{
-    of_gate(l)->listener->ops->pump(of_gate(l)->listener, now);
-}
-
-static int gate_fd(fj_listener *l)
-{
-    return of_gate(l)->listener->ops->fd(of_gate(l)->listener);
-}
-
-static fj_code gate_ack(fj_listener *l, fj_incoming **in, size_t n, fj_deadline by, fj_error **err)
-{
-    return of_gate(l)->listener->ops->ack(of_gate(l)->listener, in, n, by, err);
-}
-
-static void gate_interrupt(fj_listener *l)
-{
-    of_gate(l)->listener->ops->interrupt(of_gate(l)->listener);
-    fj__run_wake();
-}
-
-static void gate_close(fj_listener *l)
-{
-    of_gate(l)->listener->ops->close(of_gate(l)->listener);
-}
-
-static fj_code gate_stop(fj_listener *l, fj_deadline by, fj_error **err)
-{
-    return of_gate(l)->listener->ops->stop(of_gate(l)->listener, by, err);
-}
-
-static void gate_free(fj_listener *l)
-{
-    (void)l; /* part of the server, which frees what is behind it */
-}
-
-static const fj_listener_ops gate_ops = {
-    .abi = FJ_DRIVER_ABI,
-    .poll = gate_poll,
-    .watch = gate_watch,
-    .pump = gate_pump,
-    .fd = gate_fd,
-    .ack = gate_ack,
-    .interrupt = gate_interrupt,
-    .close = gate_close,
-    .stop = gate_stop,
-    .free = gate_free,
-};
 
 /* ---- the start-up log --------------------------------------------------------------------------- */
 
@@ -254,7 +143,7 @@ static void on_stop(void *user)
     atomic_store(&s->stopping, true);
     if (!s->keep_fetched)
         s->kind->close(s->executor); /* who waits for a slot in run or step returns, too */
-    gate_interrupt(&s->gate);
+    s->gate.ops->interrupt(&s->gate);
 }
 
 /* Nobody polls any more, all is answered: leave the broker. */
@@ -429,7 +318,7 @@ fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj
     s->opts = (fj_server_opts)FJ_SERVER_OPTS_INIT;
     if (opts != NULL)
         fj__copy_sized(&s->opts, sizeof s->opts, opts, opts->size);
-    s->gate.ops = &gate_ops;
+    s->gate.ops = &fj__gate_ops;
     s->running.server = s;
     atomic_init(&s->stopping, false);
     (void)pthread_mutex_init(&s->ending, NULL);
@@ -597,116 +486,4 @@ fj_code fj_server_reset(fj_server *s, fj_error **err)
 const char *fj_server_executor(const fj_server *s)
 {
     return s->kind->name;
-}
-
-/* ---- for fj_run() ------------------------------------------------------------------------------- */
-
-bool fj__server_on(const fj_server *s, const char *topic)
-{
-    return strcmp(s->target.topic, topic) == 0;
-}
-
-unsigned fj__server_taken(const fj_server *s, unsigned *ret_slots)
-{
-    return s->kind->running(s->executor, ret_slots);
-}
-
-bool fj__server_steps(const fj_server *s)
-{
-    return (s->kind->caps & FJ_EXECUTOR_STEPS) != 0 && s->kind->step != NULL &&
-           (s->loop == NULL || fj__loop_here(s->loop));
-}
-
-bool fj__server_runs(fj_server *s)
-{
-    fj__life_state state = fj__life_now(&s->life);
-
-    return (state == FJ__LIFE_RUNNING || state == FJ__LIFE_STARTING) && !atomic_load(&s->stopping) &&
-           (s->loop == NULL || !fj__loop_gone(s->loop)) && fj__transport_check(s->transport, NULL) == FJ_OK;
-}
-
-bool fj__server_listens(fj_server *s)
-{
-    fj_driver *d = s->transport->driver;
-    bool tells = fj__driver_has(d, listens);
-
-    return fj__server_runs(s) && (!tells || d->ops->listens(d));
-}
-
-double fj__server_drain(const fj_server *s)
-{
-    return fj__conf_number(s->transport->conf, "fjord", "drain", 60);
-}
-
-bool fj__server_abort(fj_server *s)
-{
-    bool any = false;
-
-    (void)fj__native.pthread_mutex_lock(&s->ending);
-    if (s->executor != NULL) {
-        any = s->kind->running(s->executor, NULL) > 0;
-        s->kind->close(s->executor); /* begins nothing more of what it has fetched */
-        s->kind->abort(s->executor);
-    }
-    (void)fj__native.pthread_mutex_unlock(&s->ending);
-    return any;
-}
-
-void fj__server_is(fj_server *s, const char *instance, unsigned number)
-{
-    (void)snprintf(s->instance, sizeof s->instance, "%.28s%04x", instance, number & 0xffffu);
-}
-
-void fj__server_leave(fj_server *s, fj_deadline by)
-{
-    fj_error *error = NULL;
-
-    if (s->listener != NULL && s->listener->ops->stop(s->listener, by, &error) != FJ_OK)
-        fj__log(FJ_LOG_WARNING, "rpc", "%s did not leave the broker cleanly: %s", s->name,
-                fj_error_text(error));
-    fj_error_free(error);
-}
-
-fj_loop *fj__server_loop(const fj_server *s)
-{
-    return s->loop;
-}
-
-void fj__server_watch(fj_server *s, fj_watch *ret)
-{
-    if (s->loop == NULL) {
-        s->listener->ops->watch(s->listener, ret);
-        return;
-    }
-    ret->fds[0].fd = fj_loop_fd(s->loop);
-    ret->fds[0].read = true;
-    ret->fds[0].write = false;
-    ret->n = 1;
-    ret->by = fj_loop_due(s->loop);
-}
-
-int fj__server_ready(fj_server *s)
-{
-    return s->loop == NULL ? s->listener->ops->fd(s->listener) : -1;
-}
-
-static void turn(fj_server *s)
-{
-    const fj_deadline passed = { .ns = 1 };
-
-    s->listener->ops->pump(s->listener, fj_now());
-    (void)s->kind->step(s->executor, passed, NULL);
-}
-
-void fj__server_turn(fj_server *s)
-{
-    if (s->loop != NULL) {
-        fj_loop_dispatch(s->loop);
-        return;
-    }
-    if (fj__native.pthread_mutex_trylock(&s->stepping) != 0)
-        return; /* another thread drives it */
-    if (fj__life_now(&s->life) == FJ__LIFE_RUNNING)
-        turn(s);
-    (void)fj__native.pthread_mutex_unlock(&s->stepping);
 }
