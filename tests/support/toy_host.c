@@ -88,6 +88,8 @@ void toy_up(toy_host *h, toy_way way)
         way == TOY_DRIVES ? fj_loop_new_hosted(&ops, h, &h->loop, &err) : fj_loop_new(&h->loop, &err);
     ck_assert_msg(code == FJ_OK, "%s", fj_error_text(err));
     fj_loop_set_current(h->loop);
+    if (way != TOY_DRIVES)
+        ck_assert_int_ge(fj_loop_fd(h->loop), 0); /* a host knows what it watches before it begins */
 }
 
 void toy_down(toy_host *h)
