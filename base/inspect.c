@@ -27,13 +27,13 @@ static void after_fork(void)
     (void)fj__native.pthread_mutex_unlock(&lock);
 }
 
-/* Who waited for the lock or an answer does not exist here. */
+/* Who waited for an answer does not exist here. */
 static void in_child(void)
 {
-    (void)pthread_mutex_init(&lock, NULL);
     (void)pthread_cond_init(&answered, NULL);
     first = last = NULL;
     forks++;
+    after_fork();
 }
 
 static void watch_forks(void)

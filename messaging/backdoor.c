@@ -60,7 +60,7 @@ static void in_child(void)
         }
     }
     memset(&door, 0, sizeof door);
-    (void)pthread_mutex_init(&lock, NULL);
+    after_fork();
 }
 
 static void watch_forks(void)
