@@ -131,9 +131,8 @@ def configuration(settings):
         for group, lines in groups.items():
             f.write(f"[{group}]\n" + "".join(lines))
         f.flush()
-        conf = cfg.ConfigOpts()
-        conf([], default_config_files=[f.name])
-    return conf
+        cfg.CONF([], default_config_files=[f.name])  # the library looks for its metrics' options in this one
+    return cfg.CONF
 
 
 def main():
