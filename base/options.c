@@ -142,16 +142,19 @@ static const fj__option table[] = {
     { RABBIT, "processname", FJ__OPT_STRING, NULL, ANY, NULL, NULL, NULL, FJ__MISSING,
       "The process in the names of use_queue_manager.", FJ__LATER },
 
-    { NOTIFY, "driver", FJ__OPT_MULTI, NULL, ANY, NULL, NULL, "DEFAULT/notification_driver", FJ__MISSING,
-      "Drivers of notifications." },
+    { NOTIFY, "driver", FJ__OPT_MULTI, NULL, ANY, NULL, NULL, "DEFAULT/notification_driver", FJ__FIXED,
+      "Where notifications go, all of them when it is there several times: messaging, messagingv2, routing, "
+      "log, test, "
+      "noop, or a plug-in's name; none: nowhere." },
     { NOTIFY, "transport_url", FJ__OPT_URL, NULL, ANY, NULL, NULL, "DEFAULT/notification_transport_url",
-      FJ__MISSING, "Their broker; unset: transport_url." },
+      FJ__FIXED, "Their broker; unset: transport_url." },
     { NOTIFY, "topics", FJ__OPT_LIST, "notifications", ANY, NULL, NULL,
-      "rpc_notifier2/topics DEFAULT/notification_topics", FJ__MISSING, "Their topics." },
-    { NOTIFY, "retry", FJ__OPT_INT, "-1", -1, NO_LIMIT, NULL, NULL, NULL, FJ__MISSING,
-      "How often to retry; -1: for ever." },
+      "rpc_notifier2/topics DEFAULT/notification_topics", FJ__FIXED,
+      "Their topics: each gets all, in one queue a priority." },
+    { NOTIFY, "retry", FJ__OPT_INT, "-1", -1, NO_LIMIT, NULL, NULL, NULL, FJ__FIXED,
+      "How often connecting is tried again before a notification is given up; -1: for ever." },
     { NOTIFY, "routing_config", FJ__OPT_STRING, "", ANY, NULL, NULL, "DEFAULT/routing_notifier_config",
-      FJ__MISSING, "The file of the routing driver.", FJ__UNLISTED },
+      FJ__FIXED, "The file of the routing driver, in YAML; docs/notifications.md.", FJ__UNLISTED },
 
     { METRICS, "metrics_enabled", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__MISSING,
       "Send figures of calls to oslo.metrics.", FJ__UNLISTED },

@@ -20,9 +20,8 @@ void fj__client_unref(fj_client *c)
         fj__chain_fini(&c->chain);
     fj__free((char *)(uintptr_t)c->opts.version_cap);
     fj__target_fini(&c->target);
-    fj_error_free(c->failed);
     fj__counters_unref(c->counters);
-    (void)pthread_mutex_destroy(&c->lock);
+    fj__pending_fini(&c->casts);
     fj__free(c);
 }
 
@@ -65,7 +64,7 @@ fj_code fj_client_new(fj_transport *transport, const fj_target *target, const fj
     c->transport = transport;
     c->generation = transport->generation;
     c->counters = fj__counters_ref(transport->counters);
-    (void)pthread_mutex_init(&c->lock, NULL);
+    fj__pending_init(&c->casts);
     if (!copy_opts(c, opts) || fj__target_copy(target, &c->target) != FJ_OK ||
         fj__chain_copy(&transport->chain, &c->chain) != FJ_OK) {
         fj__client_unref(c);

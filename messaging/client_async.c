@@ -6,7 +6,6 @@
 #include "client_impl.h"
 
 #include "base/alloc.h"
-#include "base/native.h"
 #include "runtime/future_impl.h"
 #include "runtime/sync.h"
 
@@ -202,19 +201,7 @@ fj_code fj_client_call_async(fj_client *c, const char *method, json_t *args, con
 
 static void cast_over(fj_client *c, fj_error *error)
 {
-    (void)fj__native.pthread_mutex_lock(&c->lock);
-    c->casting--;
-    if (c->failed == NULL) {
-        c->failed = error;
-        error = NULL;
-    }
-    while (c->casting == 0 && c->flushing.first != NULL) {
-        fj__waiter *w = c->flushing.first;
-        fj__waiters_remove(&c->flushing, w);
-        fj__waiter_wake(w);
-    }
-    (void)fj__native.pthread_mutex_unlock(&c->lock);
-    fj_error_free(error);
+    fj__pending_over(&c->casts, error);
     fj__client_unref(c);
 }
 
@@ -239,9 +226,7 @@ fj_code fj_client_cast_async(fj_client *c, const char *method, json_t *args, con
 
     if (code != FJ_OK)
         return code;
-    (void)fj__native.pthread_mutex_lock(&c->lock);
-    c->casting++;
-    (void)fj__native.pthread_mutex_unlock(&c->lock);
+    fj__pending_begin(&c->casts);
     atomic_fetch_add(&c->refs, 1);
     if (fj_future_then(future, cast_done, c) != FJ_OK) {
         cast_over(c, NULL);
@@ -255,23 +240,6 @@ fj_code fj_client_cast_async(fj_client *c, const char *method, json_t *args, con
     return FJ_OK;
 }
 
-/* @locks needs the client's, released for the wait */
-static fj_code await_casts(fj_client *c, fj_deadline by)
-{
-    fj__waiter w;
-    fj_code code = fj__waiter_init(&w, "casts to be confirmed");
-
-    if (code != FJ_OK)
-        return code;
-    fj__waiters_push(&c->flushing, &w);
-    (void)fj__native.pthread_mutex_unlock(&c->lock);
-    code = fj__waiter_wait(&w, by);
-    (void)fj__native.pthread_mutex_lock(&c->lock);
-    if (fj__waiters_has(&c->flushing, &w))
-        fj__waiters_remove(&c->flushing, &w);
-    return code;
-}
-
 fj_code fj_client_flush(fj_client *c, fj_deadline by, fj_error **err)
 {
     fj_driver *d = c->transport->driver;
@@ -281,17 +249,5 @@ fj_code fj_client_flush(fj_client *c, fj_deadline by, fj_error **err)
         code = fj__may_wait(err);
     if (code == FJ_OK)
         code = d->ops->flush(d, by, err);
-    if (code != FJ_OK)
-        return code;
-    (void)fj__native.pthread_mutex_lock(&c->lock);
-    while (c->casting > 0 && code == FJ_OK)
-        code = await_casts(c, by);
-    size_t left = c->casting;
-    fj_error *failed = left == 0 ? c->failed : NULL;
-    if (left == 0)
-        c->failed = NULL;
-    (void)fj__native.pthread_mutex_unlock(&c->lock);
-    if (left > 0)
-        return fj_fail(err, code, "%zu casts are not confirmed yet", left);
-    return failed != NULL ? fj_error_move(failed, err) : FJ_OK;
+    return code == FJ_OK ? fj__pending_flush(&c->casts, "casts", by, err) : code;
 }

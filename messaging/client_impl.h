@@ -8,10 +8,9 @@
 #include <fjord/client.h>
 
 #include "internal.h"
+#include "pending.h"
 #include "rpc.h"
-#include "runtime/waiter.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 struct fj_client {
@@ -23,11 +22,7 @@ struct fj_client {
     fj_remote_error *rules;
     fj__chain chain;        /* of interceptors */
     fj__counters *counters; /* the transport's: calls may end after it */
-    /* casts on their way */
-    pthread_mutex_t lock;
-    fj__waiters flushing;
-    size_t casting;
-    fj_error *failed;
+    fj__pending casts;
 };
 
 void fj__client_unref(fj_client *c);

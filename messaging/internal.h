@@ -26,6 +26,7 @@ struct fj_transport {
     fj__chain chain; /* of interceptors */
     char *url;       /* passwords hidden */
     unsigned generation;
+    bool notifies;          /* it was opened for notifications, by the URL they are to have */
     fj__counters *counters; /* of its clients */
     fj__shown shown[3];     /* what its driver says */
     fj__inspected counted;

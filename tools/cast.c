@@ -41,7 +41,8 @@ int tool_cast(int argc, char **argv)
     json_t *args = NULL;
     fj_error *err = NULL;
     tool_opts o;
-    int rc = tool_parse(argc, argv, TOOL_DEADLINE | TOOL_METHOD | TOOL_CONTEXT | TOOL_SERVER | TOOL_CAST, &o);
+    int rc = tool_parse(argc, argv,
+                        TOOL_DEADLINE | TOOL_METHOD | TOOL_CONTEXT | TOOL_SERVER | TOOL_CAST | TOOL_COUNT, &o);
 
     if (rc < 0 && o.rest_count < 2)
         rc = tool_misuse(&o, "TOPIC and METHOD are needed");

@@ -15,14 +15,20 @@ enum {
     TOOL_DEADLINE = 1 << 1, /* --timeout */
     TOOL_METHOD = 1 << 2,   /* --namespace --version */
     TOOL_CONTEXT = 1 << 3,  /* --context */
-    TOOL_CAST = 1 << 4,     /* --fanout --count */
+    TOOL_CAST = 1 << 4,     /* --fanout */
     TOOL_SERVER = 1 << 5,   /* --server */
     TOOL_SERVE = 1 << 6,    /* --executor --exec --module --echo --workers */
     TOOL_CONFIG = 1 << 7,   /* --strict --origin --all --defaults */
-    TOOL_INSPECT = 1 << 8   /* --watch --for --hz --stack */
+    TOOL_INSPECT = 1 << 8,  /* --watch --hz --stack */
+    TOOL_COUNT = 1 << 9,    /* --count */
+    TOOL_FOR = 1 << 10,     /* --for */
+    TOOL_NOTES = 1 << 11,   /* --topic --priority */
+    TOOL_NOTIFY = 1 << 12,  /* --publisher --driver */
+    TOOL_LISTEN = 1 << 13   /* --pool --format --match */
 };
 
 #define TOOL_CONFIG_FILES 16
+#define TOOL_MATCHES 16
 
 typedef struct {
     const char *command;
@@ -31,6 +37,11 @@ typedef struct {
     char *url; /* owned: a secret */
     const char *exchange, *ns, *version, *server;
     const char *executor, *exec, *module;
+    const char *topic, *publisher, *driver, *pool, *format;
+    const char *priorities[FJ_PRIORITIES];
+    size_t priority_count;
+    const char *matches[TOOL_MATCHES];
+    size_t match_count;
     json_t *context;      /* owned */
     double timeout;       /* seconds; 0: not given */
     double watch, during; /* the same, of --watch and --for */
@@ -55,6 +66,8 @@ int tool_call(int argc, char **argv);
 int tool_cast(int argc, char **argv);
 int tool_serve(int argc, char **argv);
 int tool_ping(int argc, char **argv);
+int tool_notify(int argc, char **argv);
+int tool_listen(int argc, char **argv);
 int tool_config(int argc, char **argv);
 int tool_inspect(int argc, char **argv);
 int tool_version(int argc, char **argv);

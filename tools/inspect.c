@@ -230,7 +230,7 @@ int tool_inspect(int argc, char **argv)
     tool_opts o;
     questions q = { .args = NULL };
     fj_error *err = NULL;
-    int rc = tool_parse(argc, argv, TOOL_DEADLINE | TOOL_INSPECT, &o);
+    int rc = tool_parse(argc, argv, TOOL_DEADLINE | TOOL_INSPECT | TOOL_FOR, &o);
 
     if (rc < 0)
         rc = read_questions(&o, &q);

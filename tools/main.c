@@ -11,6 +11,8 @@ static const tool_command commands[] = {
     { "serve", tool_serve,
       "serve TOPIC [--server NAME] (--exec 'PROGRAM' | --module ./calc.so | --echo) [--executor NAME] "
       "[--workers N]" },
+    { "notify", tool_notify,
+      "notify EVENT_TYPE [key=text | key:=json]... | @FILE | - [--priority P] [--publisher ID] [--topic T]" },
     { "ping", tool_ping, "ping TOPIC[.SERVER]" },
     { "config", tool_config,
       "config sample | check [FILE...] [--strict] | show [--origin] [--all | --defaults] [GROUP.KEY...]" },

@@ -35,6 +35,13 @@ enum {
     OPT_FOR,
     OPT_HZ,
     OPT_STACK,
+    OPT_TOPIC,
+    OPT_PRIORITY,
+    OPT_PUBLISHER,
+    OPT_DRIVER,
+    OPT_POOL,
+    OPT_FORMAT,
+    OPT_MATCH,
     OPT_HELP
 };
 
@@ -52,7 +59,7 @@ static const struct {
       "seconds until it is given up (serve: until a program is killed)" },
     { "context", "JSON", OPT_CONTEXT, TOOL_CONTEXT, "the request's context, an object" },
     { "fanout", NULL, OPT_FANOUT, TOOL_CAST, "to every server of the topic" },
-    { "count", "N", OPT_COUNT, TOOL_CAST, "so many times" },
+    { "count", "N", OPT_COUNT, TOOL_COUNT, "so many times (listen: end after so many)" },
     { "exec", "PROGRAM", OPT_EXEC, TOOL_SERVE, "run `sh -c PROGRAM` for each request" },
     { "module", "FILE", OPT_MODULE, TOOL_SERVE, "serve the endpoints of a shared object" },
     { "echo", NULL, OPT_ECHO, TOOL_SERVE, "answer any method with its arguments" },
@@ -64,7 +71,16 @@ static const struct {
     { "defaults", NULL, OPT_DEFAULTS, TOOL_CONFIG, "show: the table of options, whatever the files say" },
     { "watch", "S", OPT_WATCH, TOOL_INSPECT, "again each S seconds" },
     { "stack", NULL, OPT_STACK, TOOL_INSPECT, "tasks: where each is" },
-    { "for", "S", OPT_FOR, TOOL_INSPECT, "profile: take one for S seconds, and print it" },
+    { "for", "S", OPT_FOR, TOOL_FOR, "for so many seconds (inspect: of a profile)" },
+    { "topic", "T", OPT_TOPIC, TOOL_NOTES, "the topic (that of the configuration: notifications)" },
+    { "priority", "P", OPT_PRIORITY, TOOL_NOTES,
+      "audit, debug, info, warn, error, critical or sample (notify: info; listen: all; may be repeated)" },
+    { "publisher", "ID", OPT_PUBLISHER, TOOL_NOTIFY, "the publisher's id" },
+    { "driver", "NAME", OPT_DRIVER, TOOL_NOTIFY, "how it is sent (messagingv2)" },
+    { "pool", "NAME", OPT_POOL, TOOL_LISTEN, "a queue of that name, which gets a copy of everything" },
+    { "match", "F=REGEX", OPT_MATCH, TOOL_LISTEN,
+      "only those whose field fits: publisher_id, event_type, payload.KEY, context.KEY...; may be repeated" },
+    { "format", "F", OPT_FORMAT, TOOL_LISTEN, "pretty or json (on a terminal pretty)" },
     { "hz", "N", OPT_HZ, TOOL_INSPECT, "profile: samples a second of processor time (99)" },
     { "config-dir", "D", OPT_CONFIG_DIR, TOOL_COMMON, "read every *.conf of this folder; may be repeated" },
     { "config-file", "F", OPT_CONFIG, TOOL_COMMON, "read this file, or folder of *.conf; may be repeated" },
@@ -208,6 +224,46 @@ static int take_config(tool_opts *o, const char *path)
     return -1;
 }
 
+static int take_priority(tool_opts *o, const char *text)
+{
+    if (o->priority_count == FJ_PRIORITIES)
+        return tool_misuse(o, "there are %d priorities", (int)FJ_PRIORITIES);
+    o->priorities[o->priority_count++] = text;
+    return -1;
+}
+
+static int take_match(tool_opts *o, const char *text)
+{
+    if (o->match_count == TOOL_MATCHES)
+        return tool_misuse(o, "at most %d times --match", TOOL_MATCHES);
+    o->matches[o->match_count++] = text;
+    return -1;
+}
+
+/* Those of notifications that only set a field. */
+static void take_notes(tool_opts *o, int option, const char *value)
+{
+    switch (option) {
+    case OPT_TOPIC:
+        o->topic = value;
+        break;
+    case OPT_PUBLISHER:
+        o->publisher = value;
+        break;
+    case OPT_DRIVER:
+        o->driver = value;
+        break;
+    case OPT_POOL:
+        o->pool = value;
+        break;
+    case OPT_FORMAT:
+        o->format = value;
+        break;
+    default:
+        break;
+    }
+}
+
 /* The options that only set a field. */
 static void take_plain(tool_opts *o, int option, const char *value)
 {
@@ -264,6 +320,7 @@ static void take_plain(tool_opts *o, int option, const char *value)
         o->stack = true;
         break;
     default:
+        take_notes(o, option, value);
         break;
     }
 }
@@ -290,6 +347,10 @@ static int take(tool_opts *o, int option, char *value)
         return take_count(o, value);
     case OPT_WORKERS:
         return take_workers(o, value);
+    case OPT_PRIORITY:
+        return take_priority(o, value);
+    case OPT_MATCH:
+        return take_match(o, value);
     default:
         take_plain(o, option, value);
         return -1;

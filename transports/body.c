@@ -64,6 +64,16 @@ fj_code fj_body_request(const fj_send *send, const char *call_id, const char *re
     return fj__message_request(&out, opts, ret, ret_n, err);
 }
 
+fj_code fj_body_notification(const fj_notification *n, const fj_json_opts *opts, char **ret, size_t *ret_n,
+                             fj_error **err)
+{
+    char unique[33];
+    fj_code code = fj__notification_check(n, err);
+
+    fj__id_hex(unique);
+    return code == FJ_OK ? fj__message_notification(n, unique, opts, ret, ret_n, err) : code;
+}
+
 fj_code fj_body_take(const char *body, size_t n, const fj_json_opts *opts, fj_incoming *in,
                      fj_body_names *names, fj_error **err)
 {

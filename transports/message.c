@@ -17,8 +17,8 @@ enum { PREFIX_LENGTH = sizeof context_prefix - 1 };
 
 /* ---- out --------------------------------------------------------------------------------------- */
 
-/* The envelope around the text of a message, which is spent. */
-static fj_code wrap(fj__json_out *inner, const fj_json_opts *opts, char **ret, size_t *ret_n, fj_error **err)
+fj_code fj__message_seal(fj__json_out *inner, const fj_json_opts *opts, char **ret, size_t *ret_n,
+                         fj_error **err)
 {
     char *text;
     size_t n;
@@ -40,7 +40,7 @@ fj_code fj__message_wrap(const json_t *message, const fj_json_opts *opts, char *
     fj__json_out o = fj__json_out_new(opts);
 
     fj__json_out_value(&o, message);
-    return wrap(&o, opts, ret, ret_n, err);
+    return fj__message_seal(&o, opts, ret, ret_n, err);
 }
 
 /* The member of a message whose key, quoted and between ", " and ": ", is a literal. */
@@ -63,7 +63,7 @@ static void put_monitor(fj__json_out *o, double monitor)
     }
 }
 
-static void put_context(fj__json_out *o, const json_t *context)
+void fj__message_put_context(fj__json_out *o, const json_t *context)
 {
     json_t *shared = (json_t *)context; /* jansson's iterators want it so; nothing is changed */
 
@@ -99,9 +99,9 @@ fj_code fj__message_request(const fj__request_out *r, const fj_json_opts *opts, 
         put_monitor(&o, r->monitor);
     }
     PUT_TEXT(&o, "_unique_id", r->unique_id);
-    put_context(&o, r->context);
+    fj__message_put_context(&o, r->context);
     fj__json_out_lit(&o, "}");
-    return wrap(&o, opts, ret, ret_n, err);
+    return fj__message_seal(&o, opts, ret, ret_n, err);
 }
 
 fj_code fj__message_reply(const char *msg_id, const char *unique_id, const json_t *result,
@@ -135,7 +135,7 @@ fj_code fj__message_reply(const char *msg_id, const char *unique_id, const json_
     PUT_TEXT(&o, "_unique_id", unique_id);
     fj__json_out_lit(&o, "}");
     fj__free(text);
-    return wrap(&o, opts, ret, ret_n, err);
+    return fj__message_seal(&o, opts, ret, ret_n, err);
 }
 
 /* ---- in: the envelope -------------------------------------------------------------------------- */

@@ -5,6 +5,8 @@
  * oslo.messaging's messages, to bytes and back: the 2.0 envelope and, inwards, the bare v1 form; requests, replies,
  * failures (wire.md sections 5 to 8).  Pure functions: no thread, no socket, no clock.
  */
+#include "base/json.h"
+
 #include <fjord/driver.h>
 #include <fjord/error.h>
 #include <fjord/json.h>
@@ -35,6 +37,27 @@ fj_code fj__message_reply(const char *msg_id, const char *unique_id, const json_
 /** The envelope around any message, such as a notification's.  @param message lends; an object
  *  @param ret gives; free()   @errors BAD_VALUE, TOO_DEEP, TOO_BIG, NOMEM */
 fj_code fj__message_wrap(const json_t *message, const fj_json_opts *opts, char **ret, size_t *ret_n,
+                         fj_error **err);
+
+/** The body of a notification.  @param n  checked   @param unique_id 32 hex digits   @param ret gives; free()
+ *  @errors as fj__message_request() */
+fj_code fj__message_notification(const fj_notification *n, const char *unique_id, const fj_json_opts *opts,
+                                 char **ret, size_t *ret_n, fj_error **err);
+/** Whether a transport can send it.  @errors BAD_TARGET, BAD_VALUE */
+fj_code fj__notification_check(const fj_notification *n, fj_error **err);
+/** "<topic>.<priority>".  Gives; NULL: no memory. */
+char *fj__notification_key(const fj_notification *n);
+/** Its message as a receiver reads it, without context and unique id, with nothing in common with what is lent.  Gives; NULL: no
+ *  memory, or a text that is not UTF-8. */
+json_t *fj__notification_json(const fj_notification *n);
+/** "INFO" for FJ_NOTIFY_INFO. */
+const char *fj__priority_upper(fj_priority priority);
+
+/* For texts that are put together piece by piece. */
+/** Each member of @p context (lends; may be NULL) as ", \"_context_KEY\": value". */
+void fj__message_put_context(fj__json_out *o, const json_t *context);
+/** The envelope around the text of a message, which is spent.  @param ret gives; free() */
+fj_code fj__message_seal(fj__json_out *inner, const fj_json_opts *opts, char **ret, size_t *ret_n,
                          fj_error **err);
 
 /** Unwrap a body: envelope 2.0, or the bare object of v1.  @param ret gives: the inner message, an object

@@ -24,6 +24,9 @@
 #include <fjord/json.h>
 #include <fjord/log.h>
 #include <fjord/loop.h>
+#include <fjord/notification.h>
+#include <fjord/notify.h>
+#include <fjord/notify_driver.h>
 #include <fjord/original.h>
 #include <fjord/queue.h>
 #include <fjord/serializer.h>

@@ -138,18 +138,27 @@ static void check_reply(const char *path, const char *body)
 static void check_notification(const char *path, const char *body)
 {
     json_t *message = opened(body);
+    fj__request_in in;
     char *made;
 
+    ck_assert_int_eq(fj__message_take(message, &in, NULL), FJ_OK);
+    ck_assert_uint_eq(strlen(in.unique_id), 32);
+    ck_assert_ptr_null(in.msg_id);
     ck_assert_uint_eq(strlen(text_at(message, "message_id")), 36);
-    ck_assert_ptr_nonnull(text_at(message, "event_type"));
-    ck_assert_ptr_nonnull(text_at(message, "priority"));
-    ck_assert_ptr_nonnull(text_at(message, "timestamp"));
-    ck_assert_ptr_nonnull(json_object_get(message, "payload"));
-    if (has(path, "/notify_v1_"))
-        ck_assert_int_eq(fj_json_write(message, NULL, &made, NULL, NULL), FJ_OK);
-    else
-        ck_assert_int_eq(fj__message_wrap(message, NULL, &made, NULL, NULL), FJ_OK);
+    ck_assert_uint_eq(json_object_size(message), 6);
+    ck_assert_int_eq(json_object_del(in.context, "client_timeout"), 0); /* the reader's own */
+
+    fj_notification n = FJ_NOTIFICATION(.message_id = text_at(message, "message_id"),
+                                        .publisher_id = text_at(message, "publisher_id"),
+                                        .event_type = text_at(message, "event_type"),
+                                        .timestamp = text_at(message, "timestamp"),
+                                        .payload = json_object_get(message, "payload"), .context = in.context,
+                                        .topic = "notifications", .version = has(path, "/notify_v1_") ? 1 : 2);
+    ck_assert(fj_priority_parse(text_at(message, "priority"), &n.priority));
+    ck_assert_int_eq(fj__notification_check(&n, NULL), FJ_OK);
+    ck_assert_int_eq(fj__message_notification(&n, in.unique_id, NULL, &made, NULL, NULL), FJ_OK);
     same_body(path, made, body);
+    fj__request_in_fini(&in);
     json_decref(message);
 }
 

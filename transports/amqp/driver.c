@@ -254,24 +254,46 @@ static fj_code begin(fj__domain *domain, fj__op *op, fj_future *future, bool wai
     return closed ? fj_fail(err, FJ_CLOSED, "the transport is closed") : FJ_OK;
 }
 
-static fj_code send_(fj_driver *base, const fj_send *s, fj_future **ret, fj_error **err)
+/* A notification's: its queue is declared as a listener would, and it goes out again after a loss. */
+static fj_code make_notice(const amqp_driver *d, fj__domain *domain, const fj_notification *n, fj__op **ret,
+                           fj_error **err)
 {
-    amqp_driver *d = driver_of(base);
-    fj__domain *domain = NULL;
-    fj__op *op = NULL;
-    fj_future *future = NULL;
-    fj_code rc = domain_of(d, fj__loop_domain(), &domain, err);
+    char unique[33], *body = NULL;
+    size_t len = 0;
 
+    fj__id_hex(unique);
+    fj_code rc = fj__notification_check(n, err);
     if (rc == FJ_OK)
-        rc = make_op(d, domain, s, &op, err);
-    json_decref(s->args);
+        rc = fj__message_notification(n, unique, &d->settings.json, &body, &len, err);
     if (rc != FJ_OK)
         return rc;
+    char *key = fj__notification_key(n);
+    if (key == NULL)
+        fj__free(body);
+    rc = key == NULL ? FJ_NOMEM
+                     : fj__op_new(domain, FJ__OP_CAST, n->exchange != NULL ? n->exchange : d->settings.exchange,
+                                  key, body, len, ret);
+    fj__free(key);
+    if (rc != FJ_OK)
+        return fj_fail(err, rc, "out of memory");
+    (*ret)->queued_at_key = true;
+    (*ret)->flags = FJ_SEND_RESEND;
+    (*ret)->urgent = (n->flags & FJ_SEND_WAITED) == 0;
+    (*ret)->retry = n->retry;
+    (*ret)->by = n->by;
+    return FJ_OK;
+}
+
+/* @param op one reference is taken   @param ret gives */
+static fj_code go(fj__domain *domain, fj__op *op, bool waited, fj_future **ret, fj_error **err)
+{
+    fj_future *future = NULL;
+
     if (fj_future_new(&future_ops, op, &future) != FJ_OK) {
         fj__op_unref(op);
         return fj_fail(err, FJ_NOMEM, "out of memory");
     }
-    rc = begin(domain, op, future, (s->flags & FJ_SEND_WAITED) != 0, err);
+    fj_code rc = begin(domain, op, future, waited, err);
     if (rc != FJ_OK) {
         fj_future_unref(future);
         fj__op_unref(op);
@@ -279,6 +301,31 @@ static fj_code send_(fj_driver *base, const fj_send *s, fj_future **ret, fj_erro
     }
     *ret = future;
     return FJ_OK;
+}
+
+static fj_code send_(fj_driver *base, const fj_send *s, fj_future **ret, fj_error **err)
+{
+    amqp_driver *d = driver_of(base);
+    fj__domain *domain = NULL;
+    fj__op *op = NULL;
+    fj_code rc = domain_of(d, fj__loop_domain(), &domain, err);
+
+    if (rc == FJ_OK)
+        rc = make_op(d, domain, s, &op, err);
+    json_decref(s->args);
+    return rc == FJ_OK ? go(domain, op, (s->flags & FJ_SEND_WAITED) != 0, ret, err) : rc;
+}
+
+static fj_code notify(fj_driver *base, const fj_notification *n, fj_future **ret, fj_error **err)
+{
+    amqp_driver *d = driver_of(base);
+    fj__domain *domain = NULL;
+    fj__op *op = NULL;
+    fj_code rc = domain_of(d, fj__loop_domain(), &domain, err);
+
+    if (rc == FJ_OK)
+        rc = make_notice(d, domain, n, &op, err);
+    return rc == FJ_OK ? go(domain, op, (n->flags & FJ_SEND_WAITED) != 0, ret, err) : rc;
 }
 
 static bool all_out(void *user)
@@ -414,4 +461,5 @@ const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
                                         .free = free_,
                                         .listens = listens,
                                         .reload = reload,
-                                        .inspect = inspect };
+                                        .inspect = inspect,
+                                        .notify = notify };

@@ -23,35 +23,55 @@ enum {
 
 static void forget_declared(fj__publisher *p)
 {
-    for (size_t i = 0; i < p->declared_n; i++)
-        fj__free(p->declared[i]);
+    for (size_t i = 0; i < p->declared_n; i++) {
+        fj__free(p->declared[i].exchange);
+        fj__free(p->declared[i].key);
+    }
     p->declared_n = 0;
+}
+
+static bool is_declared(const fj__publisher *p, const fj__op *op)
+{
+    for (size_t i = 0; i < p->declared_n; i++) {
+        const struct fj__declared *d = &p->declared[i];
+        if (strcmp(d->exchange, op->exchange) != 0)
+            continue;
+        if (!op->queued_at_key || (d->key != NULL && strcmp(d->key, op->key) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* In the order of wire.md section 14, so that a notification waits for its first listener. */
+static bool put_declare(const fj__publisher *p, fj__engine *e, const fj__op *op)
+{
+    const fj__amqp_settings *s = p->domain->settings;
+
+    if (op->fanout)
+        return fj__declare_fanout(e, CHANNEL, op->exchange);
+    if (op->queued_at_key && (!fj__declare_exchange(e, CHANNEL, op->exchange, p->durable, s->auto_delete) ||
+                              !fj__declare_queue(e, CHANNEL, s, op->key, p->durable) ||
+                              !fj__bind(e, CHANNEL, op->key, op->exchange, op->key)))
+        return false;
+    return fj__declare_exchange(e, CHANNEL, op->exchange, p->durable, s->auto_delete);
 }
 
 /* Publishers declare the exchange once a channel: wire.md section 3. */
 static bool declare(fj__publisher *p, fj__engine *e, const fj__op *op)
 {
-    const fj__amqp_settings *s = p->domain->settings;
-
-    if (op->exchange[0] == '\0')
+    if (op->exchange[0] == '\0' || is_declared(p, op))
         return true;
-    for (size_t i = 0; i < p->declared_n; i++) {
-        if (strcmp(p->declared[i], op->exchange) == 0)
-            return true;
-    }
-    char **grown = fj__grow(p->declared, &p->declared_room, p->declared_n + 1, sizeof *grown);
+    struct fj__declared *grown = fj__grow(p->declared, &p->declared_room, p->declared_n + 1, sizeof *grown);
     if (grown == NULL)
         return false;
     p->declared = grown;
-    char *name = fj__strdup(op->exchange);
-    bool put =
-        name != NULL && (op->fanout ? fj__declare_fanout(e, CHANNEL, name)
-                                    : fj__declare_exchange(e, CHANNEL, name, p->durable, s->auto_delete));
-    if (!put) {
-        fj__free(name);
+    struct fj__declared one = { fj__strdup(op->exchange), op->queued_at_key ? fj__strdup(op->key) : NULL };
+    if (one.exchange == NULL || (op->queued_at_key && one.key == NULL) || !put_declare(p, e, op)) {
+        fj__free(one.exchange);
+        fj__free(one.key);
         return false;
     }
-    grown[p->declared_n++] = name;
+    grown[p->declared_n++] = one;
     p->declare_tag = p->next_tag;
     return true;
 }
@@ -281,11 +301,17 @@ struct channel_loss {
     const fj_error *error;
 };
 
+static bool is_declaration(amqp_method_number_t id)
+{
+    return id == AMQP_EXCHANGE_DECLARE_METHOD || id == AMQP_QUEUE_DECLARE_METHOD ||
+           id == AMQP_QUEUE_BIND_METHOD;
+}
+
 /* The broker stopped at the method it refused: what came behind it in the channel was not looked at. */
 static void after_channel(fj__publisher *p, fj__op *op, void *user)
 {
     const struct channel_loss *loss = user;
-    bool behind_declare = loss->ev->cause == AMQP_EXCHANGE_DECLARE_METHOD && op->tag >= p->declare_tag;
+    bool behind_declare = is_declaration(loss->ev->cause) && op->tag >= p->declare_tag;
     bool no_exchange = loss->ev->cause == AMQP_BASIC_PUBLISH_METHOD && loss->ev->code == AMQP_NOT_FOUND &&
                        op->exchange[0] != '\0' && loss->ev->text != NULL &&
                        strstr(loss->ev->text, op->exchange) != NULL;

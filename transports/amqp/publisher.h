@@ -27,6 +27,7 @@ struct fj__op {
     unsigned flags;                           /* FJ_SEND_ */
     bool urgent;                              /* nobody waits for it: counted in the domain */
     bool mandatory, returned, fanout, parked; /* parked: a reply waiting to be tried again */
+    bool queued_at_key; /* the queue that its key names is declared, too: a notification's */
     int retry;
     unsigned retries, redeclared, channels; /* channels: that closed over it */
     fj_deadline by, began;

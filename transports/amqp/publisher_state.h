@@ -19,7 +19,9 @@ struct fj__publisher {
     size_t parked_n;
     uint64_t next_tag, declare_tag;
     bool durable; /* of the control exchange; false once the broker was found to have it so */
-    char **declared;
+    struct fj__declared {
+        char *exchange, *key; /* key: of a notification's queue; NULL: the exchange alone */
+    } * declared;
     size_t declared_n, declared_room;
     fj__timer look;
     struct {

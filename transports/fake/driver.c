@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "runtime/sync.h"
+#include "transports/message.h"
 
 #include <math.h>
 #include <string.h>
@@ -210,6 +211,51 @@ static fj_code send_message(fj_driver *driver, const fj_send *send, fj_future **
                                              : send_cast(d, send, msg, ret, err);
 }
 
+/* Its queue is there from now on, if it was not before. */
+static fj_code route_notice(fj__fake_driver_s *d, const fj_notification *n, fj__fake_msg *msg)
+{
+    const char *exchange = n->exchange != NULL ? n->exchange : d->exchange;
+    char *key = fj__notification_key(n);
+    fj_code code = FJ_NOMEM;
+
+    if (key == NULL)
+        return code;
+    fj__fake_lock();
+    if (d->closed)
+        code = FJ_CLOSED;
+    else if (fj__fake_queue_bind(exchange, key, key) != NULL)
+        code = fj__fake_route(exchange, key, msg);
+    fj__fake_unlock();
+    fj__free(key);
+    return code;
+}
+
+static fj_code notify(fj_driver *driver, const fj_notification *n, fj_future **ret, fj_error **err)
+{
+    fj_code code = fj__notification_check(n, err);
+    fj__fake_msg *msg = code == FJ_OK ? fj__zalloc(sizeof *msg) : NULL;
+    const fj_send context = { .size = sizeof context, .context = n->context };
+    fj_future *future = NULL;
+
+    if (code != FJ_OK)
+        return code;
+    if (msg == NULL || (msg->message = fj__notification_json(n)) == NULL ||
+        (msg->context = context_of(&context)) == NULL || fj_future_new(NULL, NULL, &future) != FJ_OK) {
+        fj__fake_msg_free(msg);
+        return fj_fail(err, FJ_BAD_VALUE, "the notification is not UTF-8, or memory ran out");
+    }
+    msg->arrived = fj_now();
+    code = route_notice(self(driver), n, msg);
+    if (code != FJ_OK) {
+        fj__fake_msg_free(msg);
+        fj_future_unref(future);
+        return fj_fail(err, code, "cannot send the notification %s", n->event_type);
+    }
+    (void)fj_future_resolve(future, NULL);
+    *ret = future;
+    return FJ_OK;
+}
+
 /* ---- the table ---------------------------------------------------------------------------------- */
 
 static fj_code flush(fj_driver *d, fj_deadline by, fj_error **err)
@@ -257,6 +303,7 @@ const fj_driver_ops fj__fake_driver = {
     .stop = stop_driver,
     .free = free_driver,
     .inspect = fj__fake_inspect,
+    .notify = notify,
 };
 
 static fj_code open_driver(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj_error **err)

@@ -32,6 +32,11 @@ FJ_API void fj_body_id(char out[33]);
 FJ_API FJ_MUST_USE fj_code fj_body_request(const fj_send *send, const char *call_id, const char *reply_to,
                                            const fj_json_opts *opts, char **ret, size_t *ret_n, fj_error **err);
 
+/** The body of a notification, in its version.  One is read by fj_body_take(), as a request is.
+ *  @param n lends   @param ret gives; free()   @errors BAD_TARGET, BAD_VALUE, TOO_DEEP, TOO_BIG, NOMEM */
+FJ_API FJ_MUST_USE fj_code fj_body_notification(const fj_notification *n, const fj_json_opts *opts, char **ret,
+                                                size_t *ret_n, fj_error **err);
+
 /** What a request says to the driver alone.  All text is owned: fj_body_names_fini(). */
 typedef struct {
     size_t size;

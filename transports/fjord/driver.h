@@ -27,6 +27,7 @@
 #include <fjord/error.h>
 #include <fjord/future.h>
 #include <fjord/loop.h>
+#include <fjord/notification.h>
 #include <fjord/target.h>
 #include <fjord/url.h>
 #include <fjord/watch.h>
@@ -200,6 +201,17 @@ typedef struct {
      *  May be NULL, and is not there in tables whose size ends before it.  Any thread but a loop's, several at once; waits for no
      *  network, and no longer than @p by for a lock. */
     json_t *(*inspect)(fj_driver *d, const char *kind, fj_deadline by);
+    /* The two of FJ_DRIVER_NOTIFICATIONS; NULL, or not there, without. */
+    /** Begin to send a notification to the queue "<topic>.<priority>", which is made and bound if it is not there: what is sent before
+     *  anybody listens waits.  A lost connection sends it again, so that it may come twice.  Never blocks.  Any thread, as send().
+     *  @param ret gives a future of the broker's confirmation   @errors those known at once, as send(): then no future */
+    fj_code (*notify)(fj_driver *d, const fj_notification *n, fj_future **ret, fj_error **err);
+    /** Listen for notifications.  Returns when messages will come; may block, as flush().  Its messages have the members
+     *  message_id, publisher_id, event_type, priority, payload and timestamp; none wants a reply.
+     *  @param sources  n of them, lend   @param opts  with ack_done   @param ret gives   @errors as listen() */
+    fj_code (*listen_notifications)(fj_driver *d, const fj_notify_source *sources, size_t n,
+                                    const fj_listen_opts *opts, fj_deadline by, fj_listener **ret,
+                                    fj_error **err);
 } fj_driver_ops;
 
 struct fj_driver {
