@@ -3,8 +3,8 @@
 #define TESTS_SUPPORT_BROKER_H
 /*
  * A small AMQP 0-9-1 broker on a thread of the test's process, at 127.0.0.1 and a port of the system's choice: direct, topic,
- * fanout and default exchanges, queues, consumers with prefetch, acks, confirms, mandatory returns.  Left alone it behaves as
- * RabbitMQ does for what Fjord uses; told to, it misbehaves at a named point.
+ * fanout and default exchanges, queues, consumers with prefetch, acks, confirms, mandatory returns, expiration, heartbeats.  Left alone it behaves as
+ * RabbitMQ does for what Fjord uses; told to, it misbehaves at a named point.  broker_impl.h says which file has what.
  *
  * All functions may be called from any thread, but not after fork() in the child: the thread is not there.
  */
@@ -42,6 +42,14 @@ typedef enum {
     BROKER_NO_CONFIRM,       /* route it, but never confirm it */
     BROKER_LOSE,             /* confirm it, but do not route it */
     BROKER_HANG_UP_AFTER,    /* do what the method asks, send the answers, then close the socket */
+    BROKER_CANCEL_ONLY,      /* basic.cancel to each consumer; their queues stay */
+    BROKER_DELAY,            /* answer it ms later; what comes meanwhile is answered before */
+    BROKER_TWICE,            /* answer it twice */
+    BROKER_RETURN_LATE,      /* confirm the publish, then return it; do not route it */
+    BROKER_CONFIRM_TWICE,    /* confirm it twice */
+    BROKER_CONFIRM_UNKNOWN,  /* confirm another one, which nobody published, and then it */
+    BROKER_CONFIRM_BEYOND,   /* confirm all up to one that nobody published yet */
+    BROKER_CONFIRM_HELD,     /* route it; it is confirmed by broker_confirm_held() */
     BROKER_BLOCK,            /* connection.blocked with text */
     BROKER_UNBLOCK
 } broker_fault_kind;
@@ -55,6 +63,9 @@ typedef struct {
     const char *text;        /* copied */
     const void *bytes;       /* of BROKER_SEND: copied */
     size_t n;
+    unsigned ms;             /* of BROKER_DELAY */
+    const char *consumer_of; /* only connections that consume this queue; NULL: any.  Copied */
+    bool publisher;          /* only connections with a channel in confirm mode */
 } broker_rule;
 
 /** Misbehave once, when method @p at comes next (0: at once). */
@@ -68,6 +79,8 @@ void broker_rules_clear(broker *b);
 void broker_tune(broker *b, uint16_t channel_max, uint32_t frame_max, uint16_t heartbeat);
 /** Write at most @p n bytes at a time (0: as many as go). */
 void broker_split(broker *b, size_t n);
+/** Read and write at most so many bytes every @p ms (0: no limit). */
+void broker_pace(broker *b, size_t read_most, size_t write_most, int ms);
 /** Bytes instead of connection.start to whoever connects; n = 0 with bytes: nothing at all; NULL: as usual. */
 void broker_greet(broker *b, const void *bytes, size_t n);
 /** "PLAIN AMQPLAIN" in the beginning. */
@@ -90,9 +103,33 @@ unsigned broker_consumers(broker *b, const char *queue);
 bool broker_has_exchange(broker *b, const char *exchange);
 bool broker_has_binding(broker *b, const char *exchange, const char *queue, const char *key);
 
+/** Wait until a queue has so many ready messages.  @return false after @p ms */
+bool broker_wait_ready(broker *b, const char *queue, int n, int ms);
+/** How many messages it was ever given. */
+unsigned broker_routed(broker *b, const char *queue);
+/** Heartbeats that came, over all connections.  Takes no lock. */
+unsigned broker_beats(broker *b);
+/** Connections that it closed because nothing came for two heartbeats. */
+unsigned broker_silent(broker *b);
+/** Acks and rejects of what was not handed out, or of what was settled before. */
+unsigned broker_bad_acks(broker *b);
+/** Messages dropped because they came back more often than x-delivery-limit allows. */
+unsigned broker_dead(broker *b);
+/** Whether the last client that logged in announced this capability. */
+bool broker_capable(broker *b, const char *what);
+
+/* What other clients and operators do. */
 /** Publish as some other client would. @return how many queues took it */
 unsigned broker_publish(broker *b, const char *exchange, const char *key,
                         const amqp_basic_properties_t *properties, const void *body, size_t n);
+/** A queue that nobody owns, bound unless @p exchange is NULL. */
+void broker_queue_add(broker *b, const char *queue, const char *exchange, const char *key);
+/** Take the first ready message of a queue; wait for one up to @p ms.  @return gives (free()) its body, or NULL */
+char *broker_get(broker *b, const char *queue, int ms);
+/** Confirm what was kept back, in order or the last one first. */
+void broker_confirm_held(broker *b, bool backwards);
+void broker_exchange_delete(broker *b, const char *exchange);
+void broker_unbind(broker *b, const char *exchange, const char *queue, const char *key);
 /** Delete a queue as an operator would: its consumers are cancelled. */
 void broker_queue_delete(broker *b, const char *queue);
 /** Forget exchanges, queues and messages, as a broker does that starts anew; connections stay. */
