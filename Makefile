@@ -79,9 +79,10 @@ EX_HELP   := $(filter-out $(EX_MAIN),$(wildcard examples/*.c))
 HOST_SRC  := $(wildcard examples/hosts/*.c)
 MIG_SRC   := $(wildcard examples/migration/*.c)
 BENCH_SRC := $(wildcard bench/*.c)
-TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c tests/chaos/*_test.c)
+TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c tests/chaos/*_test.c tests/faults/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 CONFORM   := $(filter-out %_test.c,$(wildcard tests/conformance/*.c))
+FAULTS    := $(filter-out %_test.c,$(wildcard tests/faults/*.c))
 ALONE     := tests/hooks/plain.c tests/hooks/cost.c tests/hooks/zeros.c
 HOOKED    := $(filter-out $(ALONE),$(wildcard tests/hooks/*.c))
 PEER_SRC  := $(wildcard tests/interop/*.c tests/fuzz/*_echo.c) tests/faults/subject.c
@@ -124,7 +125,7 @@ BROKER_SRC := $(addprefix examples/plugins/unix/,broker.c queues.c wire.c)
 UNIX      := $(BUILD)/plugins/unix.so $(BUILD)/plugins/unix-broker
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
 ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(CHAOS_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
-ALL_SRC   += $(MIG_SRC) $(HOST_SRC) tests/chaos/rig.c
+ALL_SRC   += $(MIG_SRC) $(HOST_SRC) tests/chaos/rig.c $(FAULTS)
 
 ifeq ($(V),1)
 Q :=
@@ -257,7 +258,7 @@ $(BUILD)/bench/green: BENCH_LIBS = $(GREEN_LIBS)
 
 # A test NAME_test.c may have a half in C++, NAME_cxx.cc.
 define test_rule
-$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance/,$(1)),$(CONFORM)) $(if $(findstring tests/chaos/,$(1)),tests/chaos/rig.c $(filter-out tools/chaos/main.c,$(CHAOS_SRC))) $(if $(findstring hooks_test,$(1)),$(HOOKED))) $(STATIC)
+$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance/,$(1)),$(CONFORM)) $(if $(findstring tests/faults/,$(1)),$(FAULTS)) $(if $(findstring tests/chaos/,$(1)),tests/chaos/rig.c $(filter-out tools/chaos/main.c,$(CHAOS_SRC))) $(if $(findstring hooks_test,$(1)),$(HOOKED))) $(STATIC)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$(if $(2),$$(CXX),$$(CC)) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) -o $$@

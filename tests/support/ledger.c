@@ -12,7 +12,7 @@ typedef struct {
     unsigned ran, ended;
     fj_code code;
     fj_sent sent;
-    bool timed;
+    bool timed, stored;
     fj_deadline by;
     long late_ms;
 } entry;
@@ -21,6 +21,7 @@ struct ledger {
     pthread_mutex_t lock;
     pthread_cond_t changed;     /* something ran or ended */
     unsigned begun, n, strange; /* strange: numbers that nobody was given */
+    bool watched;               /* the broker: what it had is known */
     entry entries[];
 };
 
@@ -80,6 +81,17 @@ void ledger_ran(ledger *l, unsigned seq)
     (void)pthread_mutex_unlock(&l->lock);
 }
 
+void ledger_stored(ledger *l, unsigned seq)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    l->watched = true;
+    if (seq < l->begun)
+        l->entries[seq].stored = true;
+    else
+        l->strange++;
+    (void)pthread_mutex_unlock(&l->lock);
+}
+
 void ledger_ended(ledger *l, unsigned seq, fj_code code, fj_sent sent)
 {
     (void)pthread_mutex_lock(&l->lock);
@@ -106,7 +118,7 @@ unsigned ledger_count(ledger *l, fj_code code)
     return n;
 }
 
-static const char *wrong_with(const entry *e)
+static const char *wrong_with(const ledger *l, const entry *e)
 {
     if (e->ended != 1)
         return "did not end exactly once";
@@ -118,6 +130,10 @@ static const char *wrong_with(const entry *e)
         return "ended well and never ran";
     if (e->code != FJ_OK && e->sent == FJ_SENT_NO && e->ran != 0)
         return "ran though it ended as never sent";
+    if (l->watched && e->sent == FJ_SENT_NO && e->code != FJ_OK && e->stored)
+        return "ended as never sent, and the broker had it";
+    if (l->watched && (e->sent == FJ_SENT_YES || e->code == FJ_OK) && !e->stored)
+        return "ended as sent, and the broker never had it";
     return NULL;
 }
 
@@ -129,7 +145,7 @@ static bool balanced(const ledger *l, char *text, size_t n)
         (void)snprintf(text, n, "%u times a number that nobody was given", l->strange);
     for (unsigned i = 0; i < l->begun && text[0] == '\0'; i++) {
         const entry *e = &l->entries[i];
-        const char *wrong = wrong_with(e);
+        const char *wrong = wrong_with(l, e);
         if (wrong != NULL)
             (void)snprintf(text, n, "operation %u %s (ran %u, ended %u, %s, sent %s, %ld ms late)", i, wrong,
                            e->ran, e->ended, fj_code_name(e->code), fj_sent_name(e->sent),
@@ -169,4 +185,27 @@ long ledger_latest(ledger *l)
     }
     (void)pthread_mutex_unlock(&l->lock);
     return latest;
+}
+
+unsigned ledger_pending(ledger *l)
+{
+    unsigned n = 0;
+
+    (void)pthread_mutex_lock(&l->lock);
+    for (unsigned i = 0; i < l->begun; i++)
+        n += l->entries[i].ended == 0;
+    (void)pthread_mutex_unlock(&l->lock);
+    return n;
+}
+
+bool ledger_outcome(ledger *l, unsigned seq, fj_code *ret_code, fj_sent *ret_sent)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    bool ended = seq < l->begun && l->entries[seq].ended != 0;
+    if (ended) {
+        *ret_code = l->entries[seq].code;
+        *ret_sent = l->entries[seq].sent;
+    }
+    (void)pthread_mutex_unlock(&l->lock);
+    return ended;
 }

@@ -18,6 +18,9 @@ unsigned ledger_begin(ledger *l);
 void ledger_due(ledger *l, unsigned seq, fj_deadline by);
 /** A server runs it. */
 void ledger_ran(ledger *l, unsigned seq);
+/** The broker had it.  From the first of these on, what an end says of sent is held against it, too: yes without the broker
+ *  having had it, and no although it had, are wrong. */
+void ledger_stored(ledger *l, unsigned seq);
 /** It ended, with @p code and what its error says of sent. */
 void ledger_ended(ledger *l, unsigned seq, fj_code code, fj_sent sent);
 /** How many ended so. */
@@ -27,6 +30,10 @@ unsigned ledger_count(ledger *l, fj_code code);
 bool ledger_balanced(ledger *l, char *text, size_t n);
 /** The same, but first wait up to @p ms until it is so: a cast runs after it ended. */
 bool ledger_settled(ledger *l, int ms, char *text, size_t n);
+/** How many began and have not ended. */
+unsigned ledger_pending(ledger *l);
+/** How one ended.  @return false when it has not */
+bool ledger_outcome(ledger *l, unsigned seq, fj_code *ret_code, fj_sent *ret_sent);
 /** By how much the latest one missed its time, in ms; 0 when none did. */
 long ledger_latest(ledger *l);
 

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/faults/rows.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { LIMIT_S = 60 };
+
+const char *const rows_executors[5] = { "blocking", "threading", "green", "coroutine", "bridged" };
+
+Suite *rows_suite(const char *name)
+{
+    return suite_create(name);
+}
+
+static void add(Suite *s, const char *title, const TTest *test, int first, int after)
+{
+    TCase *c = tcase_create(title);
+
+    tcase_set_timeout(c, LIMIT_S);
+    tcase_add_loop_test(c, test, first, after);
+    suite_add_tcase(s, c);
+}
+
+void rows_add(Suite *s, const char *title, const TTest *test)
+{
+    add(s, title, test, 0, 1);
+}
+
+void rows_add_each(Suite *s, const char *title, const TTest *test)
+{
+    static char titles[64][160]; /* Check keeps the pointer */
+    static unsigned n;
+
+    for (int i = 0; i < 5; i++, n++) {
+        (void)snprintf(titles[n], sizeof titles[n], "%s, under %s", title, rows_executors[i]);
+        add(s, titles[n], test, i, i + 1);
+    }
+}
+
+void rows_skip(const char *title, const char *why)
+{
+    printf("skipped: %s (%s)\n", title, why);
+}
+
+int rows_run(Suite *s)
+{
+    SRunner *runner = srunner_create(s);
+
+    (void)fflush(stdout);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner), n = srunner_ntests_run(runner);
+    TestResult **results = srunner_results(runner);
+    for (int i = 0; i < n; i++) {
+        TestResult *r = results[i];
+        if (tr_rtype(r) == CK_PASS)
+            printf("ok: %s\n", tr_tcname(r));
+        else
+            printf("not ok: %s: %s:%d: %s\n", tr_tcname(r), tr_lfile(r), tr_lno(r), tr_msg(r));
+    }
+    free(results);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
