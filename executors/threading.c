@@ -75,7 +75,7 @@ static fj_code run_slot(fj__intake *in, fj__slot *slot, fj_error **err)
 {
     int rc = hand_over(fj__container(in, struct threading, intake), slot, NULL, NULL);
 
-    return rc == 0 ? FJ_OK : fj_fail(err, FJ_SYSTEM, "no thread could be made: %s", strerror(rc));
+    return rc == 0 ? FJ_OK : fj__thread_refused(rc, "for the executor", err);
 }
 
 static void *io_thread(void *user)
@@ -119,7 +119,7 @@ static fj_code start(fj_executor *x, fj_listener *listener, fj_dispatcher *dispa
     t->slots.dispatcher = dispatcher;
     int rc = fj__thread_new(&t->io, "fj-io", io_thread, &t->intake);
     if (rc != 0)
-        return fj_fail(err, FJ_SYSTEM, "no thread could be made: %s", strerror(rc));
+        return fj__thread_refused(rc, "for the executor", err);
     t->io_made = true;
     return FJ_OK;
 }
@@ -137,7 +137,7 @@ static fj_code submit(fj_executor *x, void (*job)(void *user), void *user, fj_er
     if (rc == 0)
         return FJ_OK;
     fj__slots_give(slot);
-    return fj_fail(err, FJ_SYSTEM, "no thread could be made: %s", strerror(rc));
+    return fj__thread_refused(rc, "for the executor", err);
 }
 
 static fj_code invoke(void *user, fj_request *req, json_t *args, json_t **ret, fj_error **err)

@@ -187,7 +187,7 @@ static fj_code open_door(fj_error **err)
     (void)fj__native.close(door.listener);
     if (door.quit >= 0)
         (void)fj__native.close(door.quit);
-    return fj_fail(err, FJ_SYSTEM, "no thread for the backdoor: %s", strerror(why));
+    return fj__thread_refused(why, "for the backdoor", err);
 }
 
 static fj_code start(const char *path, const char *name, const char *worker, fj_error **err)

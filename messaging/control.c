@@ -123,7 +123,7 @@ fj_code fj__control_start(fj_worker *w, fj_error **err)
     w->quit = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = w->quit >= 0 ? fj__thread_new(&w->thread, "fj-worker", listen_, w) : errno;
     if (rc != 0)
-        return fj_fail(err, FJ_SYSTEM, "no thread for the worker: %s", strerror(rc));
+        return fj__thread_refused(rc, "for the worker", err);
     w->has_thread = true;
     return FJ_OK;
 }

@@ -106,7 +106,7 @@ static fj_code post_sentry(struct fj__child *c, fj_error **err)
     int failed = fj__thread_new(&thread, "fjord-child", watch, s);
     if (failed != 0) {
         fj__free(s);
-        return fj_fail(err, FJ_SYSTEM, "no thread to watch process %d: %s", (int)c->pid, strerror(failed));
+        return fj__thread_refused(failed, "to watch a process", err);
     }
     (void)pthread_detach(thread);
     c->sentry = s;

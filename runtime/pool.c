@@ -330,7 +330,7 @@ static fj_code submit(struct job *job, fj_error **err)
     unlock();
     if (closed)
         return fj_fail(err, FJ_CLOSED, "the process ends, and its pool of threads");
-    return rc == 0 ? FJ_OK : fj_fail(err, FJ_SYSTEM, "no thread could be made: %s", strerror(rc));
+    return rc == 0 ? FJ_OK : fj__thread_refused(rc, "for a job", err);
 }
 
 fj_code fj_run_in_executor(fj_task_fn fn, void *user, void (*freed)(void *user), fj_future **ret,

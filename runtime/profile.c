@@ -252,7 +252,7 @@ static fj_code turn_on(unsigned hz, double seconds, fj_error **err)
         fj__thread_wakes_nobody(1);
     }
     leave();
-    return why == 0 ? FJ_OK : fj_fail(err, FJ_SYSTEM, "no thread for the profiler: %s", strerror(why));
+    return why == 0 ? FJ_OK : fj__thread_refused(why, "for the profiler", err);
 }
 
 static bool is_on(void)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 
 struct start {
     const char *name; /* lends, for ever */
@@ -29,7 +30,7 @@ int fj__thread_new(pthread_t *ret, const char *name, void *(*fn)(void *user), vo
     sigset_t all, before;
 
     if (s == NULL)
-        return EAGAIN;
+        return ENOMEM;
     *s = (struct start){ .name = name, .fn = fn, .user = user };
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, NULL, &before);
@@ -41,6 +42,11 @@ int fj__thread_new(pthread_t *ret, const char *name, void *(*fn)(void *user), vo
     if (rc != 0)
         fj__free(s);
     return rc;
+}
+
+fj_code fj__thread_refused(int why, const char *what, fj_error **err)
+{
+    return fj_fail(err, why == ENOMEM ? FJ_NOMEM : FJ_SYSTEM, "no thread %s: %s", what, strerror(why));
 }
 
 static atomic_int quiet;

@@ -129,7 +129,7 @@ fj_code fj__watchdog_new(const _Atomic int64_t *limit, fj__watchdog **ret, fj_er
         (void)pthread_cond_destroy(&dog->changed);
         (void)pthread_mutex_destroy(&dog->lock);
         fj__free(dog);
-        return fj_fail(err, FJ_SYSTEM, "no thread for a watchdog: %s", strerror(failed));
+        return fj__thread_refused(failed, "for a watchdog", err);
     }
     (void)atomic_fetch_add(&dogs, 1);
     *ret = dog;

@@ -6,6 +6,7 @@
 #include <fjord/log.h>
 #include <fjord/loop.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MOST 64
@@ -62,7 +63,8 @@ static fj_code play(void *user, json_t **ret, fj_error **err)
 
 static void count_trouble(fj_loop *loop, const char *what, const fj_error *error, void *user)
 {
-    (void)loop, (void)what, (void)error, (void)user;
+    (void)loop, (void)error, (void)user;
+    (void)fprintf(stderr, "trouble: %s\n", what);
     atomic_fetch_add(&scene_troubles, 1);
 }
 

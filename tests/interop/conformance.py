@@ -20,7 +20,9 @@ def conformance(suite):
                    OS_FJORD__PLUGIN_DIR=os.path.join(os.path.abspath(BUILD), "plugins"))
         run = subprocess.run([program], env=env, capture_output=True, text=True, timeout=230)
         if run.returncode != 0:
-            raise AssertionError(run.stdout[-2000:] + run.stderr[-1000:])
+            said = run.stdout.splitlines() + run.stderr.splitlines()
+            failed = [i for i, line in enumerate(said) if line.startswith("FAILED")]
+            raise AssertionError(f"status {run.returncode}: " + "\n".join("\n".join(said[i:i + 2]) for i in failed))
     with suite.case("conformance: nothing is connected afterwards, and only what belongs there stays", 100):
         until(lambda: [c for c in table("list_connections", "vhost") if c["vhost"] == VHOST] == [])
         left = [q["name"] for q in table("list_queues", "-p", VHOST, "name")]
