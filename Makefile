@@ -53,7 +53,7 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wconversion -Werror
 INCLUDE := -I. $(addprefix -I,$(PUBLIC))
 
 # pkg-config is asked on first use, not when this file is read: `make check` reads it before scripts/setup has run.
-LIBDEPS  := librabbitmq jansson zlib libssl libcrypto yaml-0.1 libpcre2-8
+LIBDEPS  := librabbitmq jansson zlib liblzma libssl libcrypto yaml-0.1 libpcre2-8
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(LIBDEPS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(LIBDEPS)))$(PKG_LIBS)
 CHECK_LIBS = $(eval CHECK_LIBS := $$(shell pkg-config --libs check))$(CHECK_LIBS)
@@ -61,7 +61,7 @@ CHECK_LIBS = $(eval CHECK_LIBS := $$(shell pkg-config --libs check))$(CHECK_LIBS
 BASEFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) $(INCLUDE) -fPIC -fvisibility=hidden -pthread $(SANFLAGS) $(FIBREFLAGS)
 ALLCFLAGS  = $(BASEFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 ALLLDFLAGS = -pthread $(SANFLAGS) -Wl,--as-needed $(LDFLAGS)
-LIBS       = $(PKG_LIBS) -lev -ldl -lm
+LIBS       = $(PKG_LIBS) -lbz2 -lev -ldl -lm
 
 # --- What there is -------------------------------------------------------------------------------------------------
 comma := ,

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "runtime/green.h"
 #include "tools/check.h"
+#include "transports/amqp/packing.h"
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -145,12 +146,11 @@ static void notify_rule(const place *p, const char *value)
 
 static void compression_rule(const place *p, const char *value)
 {
-    static const char *const known[] = { "gzip", "bzip2", "" };
-
-    for (size_t i = 0; i < fj__countof(known); i++)
-        if (strcmp(known[i], value) == 0)
-            return;
-    check_add(p->c, CHECK_WARNING, p->origin, p->group, p->key, "\"%.80s\" is neither gzip nor bzip2", value);
+    if (fj__packing_named(value) == FJ__BODY_UNKNOWN)
+        check_add(p->c, CHECK_ERROR, p->origin, p->group, p->key, "\"%.80s\" is none of gzip, bzip2 and xz",
+                  value);
+    else if (strcmp(value, "bz2") == 0)
+        tell(p, CHECK_WARNING, "oslo.messaging cannot send with it, whatever its help says: its name is bzip2");
 }
 
 static void ttl_rule(const place *p, const char *value)
@@ -269,15 +269,35 @@ static void quorum(check *c)
     static const char *const with[] = { "rabbit_quorum_delivery_limit", "rabbit_quorum_max_memory_length",
                                         "rabbit_quorum_max_memory_bytes" };
     bool is = is_true(c, RABBIT, "rabbit_quorum_queue");
+    bool transient = is_true(c, RABBIT, "rabbit_transient_quorum_queue"),
+         ha = is_true(c, RABBIT, "rabbit_ha_queues");
 
-    if (is && is_true(c, RABBIT, "rabbit_ha_queues"))
+    if (is && ha)
         at_option(c, CHECK_ERROR, RABBIT, "rabbit_quorum_queue", "it and rabbit_ha_queues exclude each other");
+    if (transient && ha)
+        at_option(c, CHECK_ERROR, RABBIT, "rabbit_transient_quorum_queue",
+                  "it and rabbit_ha_queues exclude each other");
     if (is && is_true(c, RABBIT, "amqp_auto_delete"))
-        at_option(c, CHECK_WARNING, RABBIT, "amqp_auto_delete",
-                  "quorum queues are never deleted by themselves");
-    for (size_t i = 0; !is && i < fj__countof(with); i++)
+        at_option(c, CHECK_ERROR, RABBIT, "amqp_auto_delete",
+                  "it and rabbit_quorum_queue exclude each other: no quorum queue deletes itself");
+    for (size_t i = 0; !is && !transient && i < fj__countof(with); i++)
         if (is_given(c, RABBIT, with[i]))
             at_option(c, CHECK_WARNING, RABBIT, with[i], "it has no effect without rabbit_quorum_queue");
+}
+
+static void fanout(check *c)
+{
+    static const char *const names[] = { "hostname", "processname" };
+    bool stream = is_true(c, RABBIT, "rabbit_stream_fanout");
+
+    if (stream && !is_true(c, RABBIT, "rabbit_transient_quorum_queue"))
+        at_option(c, CHECK_ERROR, RABBIT, "rabbit_stream_fanout", "it needs rabbit_transient_quorum_queue");
+    if (stream && number(c, RABBIT, "rabbit_qos_prefetch_count") < 1)
+        at_option(c, CHECK_NOTE, RABBIT, "rabbit_stream_fanout",
+                  "oslo.messaging needs rabbit_qos_prefetch_count for it, too");
+    for (size_t i = 0; !is_true(c, RABBIT, "use_queue_manager") && i < fj__countof(names); i++)
+        if (is_given(c, RABBIT, names[i]))
+            at_option(c, CHECK_WARNING, RABBIT, names[i], "it has no effect without use_queue_manager");
 }
 
 static void file_of_tls(check *c, const char *name)
@@ -308,6 +328,13 @@ static void tls(check *c)
     if (!is && is_given(c, RABBIT, "ssl_enforce_hostname_verification"))
         at_option(c, CHECK_WARNING, RABBIT, "ssl_enforce_hostname_verification",
                   "it has no effect without ssl");
+}
+
+static void pool(check *c)
+{
+    if (number(c, RABBIT, "rpc_conn_pool_size") < number(c, RABBIT, "conn_pool_min_size"))
+        at_option(c, CHECK_WARNING, RABBIT, "conn_pool_min_size",
+                  "oslo.messaging refuses to start with a rpc_conn_pool_size that is less");
 }
 
 static void times(check *c)
@@ -346,8 +373,10 @@ static void notifications(check *c)
 void check_together(check *c)
 {
     quorum(c);
+    fanout(c);
     tls(c);
     times(c);
+    pool(c);
     notifications(c);
     check_interceptor_groups(c);
 }

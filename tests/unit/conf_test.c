@@ -402,13 +402,13 @@ END_TEST
 START_TEST(an_option_that_is_set_and_does_nothing_is_told_of)
 {
     fj_conf *c = parsed("[DEFAULT]\nrpc_conn_pool_size = 30\n[oslo_messaging_metrics]\nmetrics_enabled = true\n"
-                        "[oslo_messaging_rabbit]\nheartbeat_rate = 3\nrabbit_ha_queues = true\n");
+                        "[oslo_messaging_rabbit]\nheartbeat_in_pthread = true\nrabbit_ha_queues = true\n");
 
     fj_log_set(hear, NULL);
     fj_log_set_level(FJ_LOG_INFO);
     ck_assert_uint_eq(fj__conf_note_unused(c), 1);
     ck_assert_str_eq(
-        heard, "info t.conf:6: [oslo_messaging_rabbit] heartbeat_rate has no effect: Fjord needs no such "
+        heard, "info t.conf:6: [oslo_messaging_rabbit] heartbeat_in_pthread has no effect: Fjord needs no such "
                "setting\n"
                "warning t.conf:4: [oslo_messaging_metrics] metrics_enabled has no effect: Fjord cannot do "
                "this (yet)\n");
@@ -455,7 +455,7 @@ START_TEST(every_option_of_oslo_is_known_with_its_default)
         "oslo_messaging_rabbit kombu_failover_strategy round-robin",
         "oslo_messaging_rabbit kombu_missing_consumer_retry_timeout 60",
         "oslo_messaging_rabbit kombu_reconnect_delay 1.0",
-        "oslo_messaging_rabbit kombu_reconnect_splay 0.0",
+        "oslo_messaging_rabbit kombu_reconnect_splay ",
         "oslo_messaging_rabbit kombu_reconnect_timeout 60",
         "oslo_messaging_rabbit kombu_ssl_ca_certs ",
         "oslo_messaging_rabbit kombu_ssl_certfile ",

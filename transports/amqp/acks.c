@@ -18,11 +18,21 @@ void fj__put_ack(fj__amqp_listener *l, uint64_t tag, bool multiple)
     put(l, AMQP_BASIC_ACK_METHOD, &m);
 }
 
-void fj__put_reject(fj__amqp_listener *l, uint64_t tag, bool requeue)
+void fj__put_reject(fj__amqp_listener *l, uint64_t tag, int64_t offset, bool requeue)
 {
     amqp_basic_reject_t m = { .delivery_tag = tag, .requeue = requeue };
 
-    put(l, AMQP_BASIC_REJECT_METHOD, &m);
+    if (offset < 0) {
+        put(l, AMQP_BASIC_REJECT_METHOD, &m);
+        return;
+    }
+    fj__put_ack(
+        l, tag,
+        false); /* to a stream that is no more than room for the next: a rejection would end the connection */
+    if (!requeue)
+        fj__stream_settle(&l->stream, offset);
+    else if (!l->closing)
+        fj__link_break(&l->d->consuming, "a message of a stream is to be read again");
 }
 
 /* It did not run: when the broker delivers it again it is not one that came twice. */
@@ -122,6 +132,10 @@ fj_code fj__listener_ack(fj_listener *base, fj_incoming **in, size_t n, fj_deadl
         fj__domain_lock(l->d);
         if (rc == FJ_OK && l->epoch != h.epoch)
             stales = drop_stale(l, in, n, dead);
+        for (size_t i = 0; rc == FJ_OK && i < n; i++) {
+            if (in[i] != NULL && fj__incoming_of(in[i])->offset >= 0)
+                fj__stream_settle(&l->stream, fj__incoming_of(in[i])->offset);
+        }
         for (size_t i = 0; rc != FJ_OK && i < n; i++)
             fj__unsee(fj__incoming_of(in[i]));
         if (rc != FJ_OK &&

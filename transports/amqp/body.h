@@ -2,13 +2,13 @@
 #ifndef FJORD_AMQP_BODY_H
 #define FJORD_AMQP_BODY_H
 /* A body as it came over AMQP: perhaps compressed (wire.md section 4), then oslo.messaging's envelope. */
+#include "transports/amqp/packing.h"
+
 #include <amqp.h>
 
 #include <amqp_framing.h>
 #include <fjord/error.h>
 #include <fjord/json.h>
-
-typedef enum { FJ__BODY_PLAIN, FJ__BODY_ZLIB, FJ__BODY_UNKNOWN } fj__body_form;
 
 /** What the header `compression` says. */
 fj__body_form fj__body_form_of(const amqp_basic_properties_t *properties);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { REDO_MS = 1000 };
+enum { REDO_MS = 1000, FANOUT = 2 };
 
 bool fj__listener_stale(const fj__amqp_listener *l, unsigned epoch)
 {
@@ -52,7 +52,7 @@ void fj__listener_drop(fj__amqp_listener *l, bool requeue)
     while (l->first != NULL) {
         struct fj__raw *raw = fj__listener_pop(l);
         if (requeue && !fj__listener_stale(l, l->epoch))
-            fj__put_reject(l, raw->tag, true);
+            fj__put_reject(l, raw->tag, raw->offset, true);
         fj__free(raw);
     }
     fj__listener_signal(l);
@@ -82,6 +82,24 @@ static uint8_t from_of(const fj__event *ev)
     return digit >= '1' && digit < '1' + FJ__QUEUES ? (uint8_t)(digit - '1') : 0;
 }
 
+/* Where it is in the stream; -1: it is of a queue. */
+static int64_t offset_of(const fj__amqp_listener *l, const fj__event *ev)
+{
+    const amqp_basic_properties_t *p = ev->properties;
+    bool headers = p != NULL && (p->_flags & AMQP_BASIC_HEADERS_FLAG) != 0;
+
+    if (from_of(ev) != FANOUT || !fj__listener_streams(l))
+        return -1;
+    for (int i = 0; headers && i < p->headers.num_entries; i++) {
+        const amqp_table_entry_t *e = &p->headers.entries[i];
+        static const char name[] = "x-stream-offset";
+        if (e->key.len == sizeof name - 1 && memcmp(e->key.bytes, name, sizeof name - 1) == 0 &&
+            e->value.kind == AMQP_FIELD_KIND_I64 && e->value.value.i64 >= 0)
+            return e->value.value.i64;
+    }
+    return 0; /* it came out of a stream all the same, and is not to be rejected */
+}
+
 static void on_deliver(fj__amqp_listener *l, const fj__event *ev, fj_deadline now)
 {
     struct fj__raw *raw = NULL;
@@ -91,10 +109,11 @@ static void on_deliver(fj__amqp_listener *l, const fj__event *ev, fj_deadline no
         fj__link_break(&l->d->consuming, "the broker sends more than the prefetch allows");
         return;
     }
-    if (!l->closing || l->cancels > 0)
+    int64_t offset = offset_of(l, ev);
+    if ((!l->closing || l->cancels > 0) && (offset < 0 || fj__stream_came(&l->stream, offset)))
         raw = fj__alloc(sizeof *raw + ev->body_len);
     if (raw == NULL) {
-        fj__put_reject(l, ev->tag, true);
+        fj__put_reject(l, ev->tag, offset, true);
         return;
     }
     *raw = (struct fj__raw){ .tag = ev->tag,
@@ -102,6 +121,7 @@ static void on_deliver(fj__amqp_listener *l, const fj__event *ev, fj_deadline no
                              .json = is_json(ev->properties),
                              .form = fj__body_form_of(ev->properties),
                              .from = from_of(ev),
+                             .offset = offset,
                              .arrived = now,
                              .n = ev->body_len };
     if (ev->body_len != 0)
@@ -116,6 +136,26 @@ static void on_deliver(fj__amqp_listener *l, const fj__event *ev, fj_deadline no
 
 /* ---- the channel -------------------------------------------------------------------------------------- */
 
+bool fj__listener_streams(const fj__amqp_listener *l)
+{
+    return l->d->settings->stream_fanout && l->fanout_durable;
+}
+
+const char *fj__listener_fanout(const fj__amqp_listener *l)
+{
+    return fj__listener_streams(l) ? l->fanout : l->fanout_queue;
+}
+
+static bool declare_fanout_queue(fj__amqp_listener *l)
+{
+    fj__engine *e = l->d->consuming.engine;
+    const fj__amqp_settings *s = l->d->settings;
+
+    return fj__listener_streams(l)
+               ? fj__declare_stream(e, l->channel.id, s, l->fanout)
+               : fj__declare_transient(e, l->channel.id, s, l->fanout_queue, l->fanout_durable);
+}
+
 static bool declare_all(fj__amqp_listener *l)
 {
     fj__engine *e = l->d->consuming.engine;
@@ -129,15 +169,27 @@ static bool declare_all(fj__amqp_listener *l)
            fj__declare_exchange(e, c, l->exchange, l->durable, s->auto_delete) &&
            fj__declare_queue(e, c, s, l->server_queue, l->durable) &&
            fj__bind(e, c, l->server_queue, l->exchange, l->server_queue) &&
-           fj__declare_fanout(e, c, l->fanout) && fj__declare_transient(e, c, s, l->fanout_queue) &&
-           fj__bind(e, c, l->fanout_queue, l->fanout, l->topic);
+           fj__declare_fanout(e, c, l->fanout, l->fanout_durable) && declare_fanout_queue(l) &&
+           fj__bind(e, c, fj__listener_fanout(l), l->fanout, l->topic);
 }
 
 static const char *const tags[FJ__QUEUES] = { "1", "2", "3" };
 
 static const char *queue_of(const fj__amqp_listener *l, unsigned i)
 {
-    return i == 0 ? l->topic : i == 1 ? l->server_queue : l->fanout_queue;
+    return i == 0 ? l->topic : i == 1 ? l->server_queue : fj__listener_fanout(l);
+}
+
+static bool consume(fj__amqp_listener *l, unsigned i)
+{
+    fj__engine *e = l->d->consuming.engine;
+    const fj__amqp_settings *s = l->d->settings;
+
+    if (i != FANOUT || !fj__listener_streams(l))
+        return fj__consume(e, l->channel.id, s, queue_of(l, i), tags[i]);
+    int64_t from = fj__stream_from(&l->stream);
+    l->seeking = from >= 0;
+    return fj__consume_stream(e, l->channel.id, s, l->fanout, tags[i], from);
 }
 
 /* Whether the channel's number is beyond what this broker agreed to: it was chosen before there was a connection. */
@@ -170,7 +222,7 @@ static void set_up(fj__channel *c, fj_deadline now)
         return;
     bool ok = fj__channel_open(e, c->id) && declare_all(l) && fj__qos(e, c->id, l->prefetch);
     for (unsigned i = 0; ok && i < FJ__QUEUES; i++)
-        ok = fj__consume(e, c->id, l->d->settings, queue_of(l, i), tags[i]);
+        ok = consume(l, i);
     if (!ok)
         fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
@@ -178,8 +230,6 @@ static void set_up(fj__channel *c, fj_deadline now)
 /* The broker cancelled one consumer, as it does when its queue is deleted: declare all again, consume that one. */
 static void restore(fj__amqp_listener *l, fj_deadline now)
 {
-    fj__engine *e = l->d->consuming.engine;
-
     l->redone_ns = now.ns;
     if (l->d->consuming.state != FJ__LINK_OPEN || l->channel.id == 0 || l->closing)
         return;
@@ -190,7 +240,7 @@ static void restore(fj__amqp_listener *l, fj_deadline now)
     bool ok = declare_all(l);
     for (unsigned i = 0; i < FJ__QUEUES && ok; i++) {
         if ((l->consuming & (1u << i)) == 0)
-            ok = fj__consume(e, l->channel.id, l->d->settings, queue_of(l, i), tags[i]);
+            ok = consume(l, i);
     }
     if (!ok)
         fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
@@ -224,11 +274,21 @@ static void on_consume_ok(fj__amqp_listener *l, const fj__event *ev)
     const amqp_basic_consume_ok_t *ok = ev->method.decoded;
 
     l->consuming |= tag_bit(ok->consumer_tag.bytes, ok->consumer_tag.len);
+    l->seeking = l->seeking && (l->consuming & (1u << FANOUT)) == 0;
     if (l->consuming != (1u << FJ__QUEUES) - 1)
         return;
     l->ready = l->ever_ready = true;
     fj__domain_note(l->d, FJ_LOG_INFO, fj__format("listening on %s and %s", l->topic, l->server_queue));
     fj__future_nudge(l->gate);
+}
+
+/* A broker that ends it all when asked for a place in a stream may have another one of that name, which is shorter. */
+static void lose_place(fj__amqp_listener *l)
+{
+    fj__stream_lost(&l->stream);
+    if (l->seeking)
+        fj__stream_forget(&l->stream);
+    l->seeking = false;
 }
 
 static void on_channel_closed(fj__amqp_listener *l, const fj__event *ev, fj_deadline now)
@@ -237,12 +297,16 @@ static void on_channel_closed(fj__amqp_listener *l, const fj__event *ev, fj_dead
 
     fj_error_prefix(&error, "listening on %s", l->topic);
     fj__listener_drop(l, false);
+    lose_place(l);
     l->ready = false;
     l->epoch++;
     l->cancels = 0;
     if (l->closing || l->left) {
         l->left = true;
-    } else if (fj__is_durable_mismatch(ev) && l->durable) {
+    } else if (fj__is_durable_mismatch_of(ev, l->fanout) && l->fanout_durable) {
+        l->fanout_durable = false; /* go with the peers: wire.md section 3 */
+        set_up(&l->channel, now);
+    } else if (fj__is_durable_mismatch_of(ev, l->exchange) && l->durable) {
         l->durable = false; /* go with the peers: wire.md section 3 */
         set_up(&l->channel, now);
     } else if (ev->code == AMQP_NOT_FOUND && !l->again) {
@@ -269,12 +333,15 @@ static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
         on_deliver(l, ev, now);
         break;
     case FJ__EV_OVERSIZE:
-        fj__put_reject(l, ev->tag, false);
+        fj__put_reject(l, ev->tag, offset_of(l, ev), false);
         fj__domain_note(l->d, FJ_LOG_WARNING,
                         fj__format("a message on %s over [fjord] max_message_bytes is rejected", l->topic));
         break;
     case FJ__EV_CANCEL:
         l->consuming &= ~tag_bit(ev->text, strlen(ev->text));
+        if ((l->consuming & (1u << FANOUT)) ==
+            0) /* as oslo.messaging: whatever has its name next may be another stream */
+            fj__stream_forget(&l->stream);
         fj__domain_note(l->d, FJ_LOG_WARNING,
                         fj__format("the broker cancelled a consumer of %s: declaring again", l->topic));
         restore_soon(l, now);
@@ -305,6 +372,7 @@ static void on_down(fj__channel *c, const fj_error *error, fj_deadline now)
     (void)error;
     (void)now;
     fj__listener_drop(l, false); /* the broker delivers them again */
+    lose_place(l);
     l->ready = false;
     l->again = false;
     l->epoch++;

@@ -33,6 +33,7 @@ static bool make_engine(fj__link *l, fj_deadline now)
                           .channel_max = FJ__LINK_CHANNEL_MAX,
                           .frame_max = FRAME_MAX,
                           .heartbeat = s->heartbeat,
+                          .heartbeat_rate = s->heartbeat_rate,
                           .body_max = s->json.max_bytes,
                           .handshake_ns = fj_in_seconds(s->connect_timeout).ns - fj_now().ns };
     fj_code rc = fj__engine_new(&o, &l->engine, &error);

@@ -201,6 +201,7 @@ static fj_code make_op(const amqp_driver *d, fj__domain *domain, const fj_send *
 {
     bool call = (s->flags & FJ_SEND_CALL) != 0;
     char id[33] = "";
+    fj__body_form form = FJ__BODY_PLAIN;
     char *body = NULL;
     char *exchange = NULL, *key = NULL;
     size_t n = 0;
@@ -208,7 +209,11 @@ static fj_code make_op(const amqp_driver *d, fj__domain *domain, const fj_send *
 
     if (call)
         fj__id_hex(id);
-    fj_code rc = encode(d, domain, s, call ? id : NULL, &body, &n, err);
+    fj_code rc = call ? fj__replies_name(domain->replies, err) : FJ_OK;
+    if (rc == FJ_OK)
+        rc = encode(d, domain, s, call ? id : NULL, &body, &n, err);
+    if (rc == FJ_OK)
+        rc = fj__pack(d->settings.packing, &body, &n, &form, err);
     if (rc == FJ_OK && !address(d, s->target, &exchange, &key)) {
         fj__free(body);
         rc = fj_fail(err, FJ_NOMEM, "out of memory");
@@ -223,6 +228,7 @@ static fj_code make_op(const amqp_driver *d, fj__domain *domain, const fj_send *
     if (rc != FJ_OK)
         return rc;
     memcpy(op->msg_id, id, sizeof id);
+    op->form = form;
     op->flags = s->flags | (d->settings.resend ? FJ_SEND_RESEND : 0u);
     op->mandatory = (s->flags & FJ_SEND_MANDATORY) != 0 && !s->target->fanout;
     op->fanout = s->target->fanout;
@@ -258,6 +264,7 @@ static fj_code begin(fj__domain *domain, fj__op *op, fj_future *future, bool wai
 static fj_code make_notice(const amqp_driver *d, fj__domain *domain, const fj_notification *n, fj__op **ret,
                            fj_error **err)
 {
+    fj__body_form form = FJ__BODY_PLAIN;
     char unique[33], *body = NULL;
     size_t len = 0;
 
@@ -265,6 +272,8 @@ static fj_code make_notice(const amqp_driver *d, fj__domain *domain, const fj_no
     fj_code rc = fj__notification_check(n, err);
     if (rc == FJ_OK)
         rc = fj__message_notification(n, unique, &d->settings.json, &body, &len, err);
+    if (rc == FJ_OK)
+        rc = fj__pack(d->settings.packing, &body, &len, &form, err);
     if (rc != FJ_OK)
         return rc;
     char *key = fj__notification_key(n);
@@ -276,6 +285,7 @@ static fj_code make_notice(const amqp_driver *d, fj__domain *domain, const fj_no
     fj__free(key);
     if (rc != FJ_OK)
         return fj_fail(err, rc, "out of memory");
+    (*ret)->form = form;
     (*ret)->queued_at_key = true;
     (*ret)->flags = FJ_SEND_RESEND;
     (*ret)->urgent = (n->flags & FJ_SEND_WAITED) == 0;

@@ -111,6 +111,7 @@ static bool keep_opts(fj__engine *e, const fj__engine_opts *opts)
     if (e->frame_max < FJ__FRAME_MIN_MAX)
         e->frame_max = FJ__FRAME_MIN_MAX;
     e->heartbeat = opts->heartbeat;
+    e->heartbeat_rate = opts->heartbeat_rate;
     e->body_max = opts->body_max;
     e->handshake_ns = opts->handshake_ns;
     e->give_up = fj_never();
@@ -373,7 +374,8 @@ fj_deadline fj__engine_beat_due(const fj__engine *e)
 {
     if (!beats(e) || fj__buf_len(&e->out) != 0)
         return fj_never();
-    return fj__later(e->last_sent, e->heartbeat * NS_PER_S / 2);
+    int64_t apart = e->heartbeat * NS_PER_S / (e->heartbeat_rate > 2 ? e->heartbeat_rate : 2);
+    return fj__later(e->last_sent, apart > NS_PER_S / 2 ? apart : NS_PER_S / 2);
 }
 
 static fj_deadline silence_due(const fj__engine *e)

@@ -35,6 +35,7 @@ typedef struct {
     uint16_t channel_max;        /* 2047 */
     uint32_t frame_max;          /* 131072 */
     uint16_t heartbeat;          /* seconds; 0: none */
+    unsigned heartbeat_rate;     /* how many go out in that time; less than 2: 2 */
     size_t body_max;             /* largest content body taken; a larger one is skipped: FJ__EV_OVERSIZE */
     int64_t handshake_ns;        /* from start to open at most */
 } fj__engine_opts;

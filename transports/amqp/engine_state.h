@@ -34,6 +34,7 @@ struct fj__engine {
     char *vhost, *user, *mechanism, *connection_name;
     fj__secret password;
     uint16_t channel_max, heartbeat;
+    unsigned heartbeat_rate;
     uint32_t frame_max;
     size_t body_max;
     int64_t handshake_ns;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* A reply or heartbeat into the publishing connection.  @locks takes the domain's */
-static fj_code send_reply(fj__incoming *in, char *body, size_t n, bool last)
+static fj_code send_reply(fj__incoming *in, fj__body_form form, char *body, size_t n, bool last)
 {
     fj__domain *d = in->l->d;
     fj__op *op = NULL;
@@ -17,6 +17,7 @@ static fj_code send_reply(fj__incoming *in, char *body, size_t n, bool last)
 
     if (rc != FJ_OK)
         return rc;
+    op->form = form;
     fj_deadline now = fj_now();
     op->by = (fj_deadline){ now.ns + (int64_t)(d->settings->missing_reply_queue * 1e9) };
     op->mandatory = last && d->settings->mandatory_reply;
@@ -36,6 +37,8 @@ static void finish(fj__incoming *in)
 
     if (!in->settled && !fj__listener_stale(in->l, in->epoch)) {
         fj__put_ack(in->l, in->tag, false);
+        if (in->offset >= 0)
+            fj__stream_settle(&in->l->stream, in->offset);
         fj__domain_touch(d, &d->consuming, false);
     }
     fj__settle(in);
@@ -45,6 +48,7 @@ static fj_code reply(fj_incoming *base, const json_t *result, const fj_error *fa
 {
     fj__incoming *in = fj__incoming_of(base);
     fj__domain *d = in->l->d;
+    fj__body_form form = FJ__BODY_PLAIN;
     char id[33], *body = NULL;
     size_t n = 0;
 
@@ -53,12 +57,14 @@ static fj_code reply(fj_incoming *base, const json_t *result, const fj_error *fa
     fj__id_hex(id);
     fj_code rc =
         fj__message_reply(in->ids.msg_id, id, result, failure, true, &d->settings->json, &body, &n, err);
+    if (rc == FJ_OK)
+        rc = fj__pack(d->settings->packing, &body, &n, &form, err);
     if (rc != FJ_OK)
         return rc;
     fj__domain_lock(d);
     fj__timer_cancel(&d->timers, &in->monitor);
     in->interval_ns = 0;
-    rc = send_reply(in, body, n, true);
+    rc = send_reply(in, form, body, n, true);
     if (in->l->opts.ack_done)
         finish(in);
     fj__domain_touch(d, &d->publishing, false);
@@ -85,7 +91,7 @@ static void give_back(fj__incoming *in)
         return;
     fj__unsee(in);
     if (!fj__listener_stale(in->l, in->epoch)) {
-        fj__put_reject(in->l, in->tag, true);
+        fj__put_reject(in->l, in->tag, in->offset, true);
         fj__domain_touch(d, &d->consuming, false);
     }
     fj__settle(in);
@@ -130,7 +136,7 @@ static void on_monitor(fj__timer *t, fj_deadline now)
     fj__id_hex(id);
     if (fj__message_reply(in->ids.msg_id, id, NULL, NULL, false, &in->l->d->settings->json, &body, &n, NULL) ==
         FJ_OK)
-        (void)send_reply(in, body, n, false);
+        (void)send_reply(in, FJ__BODY_PLAIN, body, n, false); /* too small to gain by compression */
     (void)fj__timer_set(&in->l->d->timers, t, (fj_deadline){ now.ns + in->interval_ns });
 }
 
@@ -170,6 +176,7 @@ fj__incoming *fj__incoming_new(fj__amqp_listener *l, const struct fj__raw *raw, 
     in->epoch = epoch;
     in->tag = raw->tag;
     in->from = raw->from;
+    in->offset = raw->offset;
     in->monitor.fn = on_monitor;
     return in;
 }

@@ -70,7 +70,7 @@ static void unlock(fj__domain *d)
 
 static void see_link(const fj__link *l, bool blocked, struct link_view *ret)
 {
-    const fj__amqp_host *host = &l->settings->hosts[l->order[l->at]];
+    const fj__amqp_host *host = fj__hosts_now(&l->hosts);
 
     *ret = (struct link_view){ .purpose = l->purpose,
                                .state = l->state,

@@ -29,12 +29,14 @@ static bool admit(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoc
         fj__domain_note(l->d, FJ_LOG_WARNING,
                         fj__format("a message on %s is %s: %s", l->topic, requeue ? "given back" : "rejected",
                                    fj_error_text(error)));
-        fj__put_reject(l, raw->tag, requeue);
+        fj__put_reject(l, raw->tag, raw->offset, requeue);
         return false;
     }
     if (in->ids.unique_id != NULL && !fj__window_add(&l->window, in->ids.unique_id)) {
         fj__domain_note(l->d, FJ_LOG_INFO, fj__format("message %s came twice: ignored", in->ids.unique_id));
         fj__put_ack(l, raw->tag, false);
+        if (raw->offset >= 0)
+            fj__stream_settle(&l->stream, raw->offset);
         return false;
     }
     l->unacked++;

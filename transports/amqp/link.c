@@ -17,28 +17,13 @@ enum {
     PAUSE_MS = 10 /* between rounds of attempts at least, whatever the configuration says: never a hot loop */
 };
 
-static void shuffle(fj__link *l)
-{
-    for (size_t i = 1; i < l->settings->host_count; i++) {
-        size_t j = (size_t)(fj__random_unit() * (double)(i + 1)), host = l->order[i];
-        l->order[i] = l->order[j];
-        l->order[j] = host;
-    }
-}
-
 bool fj__link_init(fj__link *l, const fj__amqp_settings *s, const fj__link_ops *ops, void *user,
                    const char *purpose, int wake_fd)
 {
     *l =
         (fj__link){ .settings = s, .ops = ops, .user = user, .purpose = purpose, .wake_fd = wake_fd, .fd = -1 };
     l->connect_by = l->retry_at = fj_never();
-    l->order = fj__alloc(s->host_count * sizeof *l->order);
-    if (l->order == NULL)
-        return false;
-    for (size_t i = 0; i < s->host_count; i++)
-        l->order[i] = i;
-    shuffle(l);
-    return true;
+    return fj__hosts_init(&l->hosts, s, fj_now());
 }
 
 /* Let go of everything of the present attempt or connection. */
@@ -64,13 +49,12 @@ void fj__link_fini(fj__link *l)
 {
     release(l);
     l->error = fj_error_free(l->error);
-    fj__free(l->order);
-    l->order = NULL;
+    fj__hosts_fini(&l->hosts);
 }
 
 const fj__amqp_host *fj__link_host(const fj__link *l)
 {
-    return &l->settings->hosts[l->order[l->at]];
+    return fj__hosts_now(&l->hosts);
 }
 
 void fj__link_where(const fj__link *l, char *text, size_t n)
@@ -96,17 +80,19 @@ static bool is_fatal(const fj__link *l, fj_code code)
            code == FJ_BAD_CONFIG || code == FJ_TLS;
 }
 
-/* Full jitter: between 0 and the cap a random time, so that many clients do not return in one burst. */
+/* Full jitter: between 0 and the cap a random time; and once there was a connection, of which others were cut off at the same
+ * moment, the splay's besides.  So many clients do not return in one burst. */
 static fj_deadline backoff(const fj__link *l, bool lost)
 {
     const fj__amqp_settings *s = l->settings;
     double cap = s->retry_interval + s->retry_backoff * (double)(l->attempts > 0 ? l->attempts - 1 : 0);
-    double pause = s->reconnect_delay * fj__random_unit();
+    double splay = l->epoch != 0 ? s->reconnect_splay : 0;
+    double pause = (s->reconnect_delay + splay) * fj__random_unit();
 
     if (!lost) {
         if (cap > s->retry_max || l->fatal) /* fatal: nothing will change soon */
             cap = s->retry_max;
-        pause = cap * (0.1 + 0.9 * fj__random_unit());
+        pause = cap * (0.1 + 0.9 * fj__random_unit()) + splay * fj__random_unit();
     }
     return fj_in_seconds(pause * 1e3 > PAUSE_MS ? pause : PAUSE_MS / 1e3);
 }
@@ -131,19 +117,16 @@ void fj__link_fail(fj__link *l, fj_error *error, fj_deadline now)
     note(l, FJ_LOG_WARNING, fj_error_text(error));
     if (was_open) {
         l->retry_at = backoff(l, true);
-        l->at = (l->at + 1) % l->settings->host_count;
+        fj__hosts_lost(&l->hosts, now);
         l->ops->down(l, error, now);
         return;
     }
-    l->fatal = (l->at == 0 || l->fatal) && is_fatal(l, fj_error_code(error));
-    l->at = (l->at + 1) % l->settings->host_count;
-    if (l->at != 0) { /* the next host of this round at once */
+    l->fatal = (l->hosts.at == 0 || l->fatal) && is_fatal(l, fj_error_code(error));
+    if (fj__hosts_next(&l->hosts, now)) { /* at once */
         l->retry_at = now;
         return;
     }
     l->attempts++;
-    if (l->settings->shuffle) /* once in the beginning, and each round if so configured: wire.md section 1 */
-        shuffle(l);
     l->retry_at = backoff(l, false);
     l->ops->failed(l, error, now);
 }
@@ -236,6 +219,7 @@ static bool handle(fj__link *l, const fj__event *ev, fj_deadline now)
         l->attempts = 0;
         l->fatal = false;
         l->epoch++;
+        fj__hosts_reached(&l->hosts);
         l->connect_by = fj_never();
         l->error = fj_error_free(l->error);
         note_open(l);

@@ -7,6 +7,7 @@
  * lock; it calls back its owner, under the same lock.  Nothing here blocks.
  */
 #include "transports/amqp/engine.h"
+#include "transports/amqp/hosts.h"
 #include "transports/amqp/resolve.h"
 #include "transports/amqp/settings.h"
 #include "transports/amqp/tls.h"
@@ -58,8 +59,7 @@ struct fj__link {
     bool fatal; /* the last round ended in an error that trying again will not cure (login, virtual host) */
     fj_error *error; /* of the last attempt, or why it was lost */
 
-    size_t *order; /* hosts, as tried */
-    size_t at;     /* index into order */
+    fj__hosts hosts;
     fj__resolve *resolve;
     struct addrinfo *addresses, *address;
     fj_deadline connect_by, retry_at;

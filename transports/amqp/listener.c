@@ -92,7 +92,9 @@ static fj_code stop(fj_listener *base, fj_deadline by, fj_error **err)
     (void)fj__domain_wait(l->d, l->gate, replies_out, l, by);
     fj__domain_lock(l->d);
     if (l->ever_ready && !l->left && l->d->consuming.state == FJ__LINK_OPEN) {
-        (void)fj__delete_queue(l->d->consuming.engine, l->channel.id, l->fanout_queue);
+        if (l->d->settings->namer == NULL &&
+            !fj__listener_streams(l)) /* else the next of the name goes on with it */
+            (void)fj__delete_queue(l->d->consuming.engine, l->channel.id, l->fanout_queue);
         (void)fj__close_channel(l->d->consuming.engine, l->channel.id);
         fj__domain_touch(l->d, &l->d->consuming, true);
     } else {
@@ -122,6 +124,7 @@ static void free_(fj_listener *base)
     fj_future_unref(l->gate);
     fj_error_free(l->refused);
     fj__window_fini(&l->window);
+    fj__stream_fini(&l->stream);
     fj__free(l->exchange);
     fj__free(l->topic);
     fj__free(l->server_queue);
@@ -141,18 +144,30 @@ static const fj_listener_ops listener_ops = { .abi = FJ_DRIVER_ABI,
                                               .stop = stop,
                                               .free = free_ };
 
-static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_listen_opts *opts)
+/* The end of the fanout queue's name.  @param ret gives */
+static fj_code name_own(const fj__amqp_settings *s, const fj_listen_opts *opts, char **ret, fj_error **err)
+{
+    char id[33];
+
+    if (s->namer != NULL && !s->stream_fanout) /* a stream is named by its topic alone */
+        return fj__namer_next(s->namer, ret, err);
+    if (opts->instance == NULL)
+        fj__id_hex(id);
+    *ret = fj__strdup(opts->instance != NULL ? opts->instance : id);
+    return *ret != NULL ? FJ_OK : fj_fail(err, FJ_NOMEM, "out of memory");
+}
+
+/* @param own  the end of the fanout queue's name */
+static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_listen_opts *opts,
+                               const char *own)
 {
     fj__amqp_listener *l = fj__zalloc(sizeof *l);
     const char *exchange = target->exchange != NULL ? target->exchange : d->settings->exchange;
     size_t slots = opts->slots != 0 ? opts->slots : 1;
     size_t prefetch = d->settings->prefetch != 0 ? d->settings->prefetch : 2 * slots;
-    char id[33];
 
     if (l == NULL)
         return NULL;
-    if (opts->instance == NULL)
-        fj__id_hex(id);
     l->base = (fj_listener){ .ops = &listener_ops, .parks = true };
     l->d = d;
     l->opts = *opts;
@@ -160,6 +175,7 @@ static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_
     l->last = &l->first;
     l->event_fd = -1;
     l->durable = d->settings->durable;
+    l->fanout_durable = d->settings->transient_quorum;
     l->redo.fn = fj__consumer_redo;
     l->redone_ns = INT64_MIN / 2;
     l->channel = fj__consumer_channel;
@@ -170,7 +186,7 @@ static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_
     l->topic = fj__strdup(target->topic);
     l->server_queue = fj__format("%s.%s", target->topic, target->server);
     l->fanout = fj__format("%s_fanout", target->topic);
-    l->fanout_queue = fj__format("%s_fanout_%s", target->topic, opts->instance != NULL ? opts->instance : id);
+    l->fanout_queue = fj__format("%s_fanout_%s", target->topic, own);
     /* At least what a lost connection can bring back: what is prefetched and what runs. */
     size_t back = fj__listener_in_flight_max(l) + slots;
     bool ok = fj__window_init(&l->window, back < 16 ? 16 : back);
@@ -206,9 +222,13 @@ static fj_code not_listening(fj__amqp_listener *l, fj_error **err)
 fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
                             fj_listener **ret, fj_error **err)
 {
-    fj__amqp_listener *l = make(d, target, opts);
-    fj_code rc = FJ_OK;
+    char *own = NULL;
+    fj_code rc = name_own(d->settings, opts, &own, err);
 
+    if (rc != FJ_OK)
+        return rc;
+    fj__amqp_listener *l = make(d, target, opts, own);
+    fj__free(own);
     if (l == NULL)
         return fj_fail(err, FJ_NOMEM, "out of memory");
     fj__domain_lock(d);

@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "transports/amqp/body.h"
 #include "transports/amqp/domain.h"
+#include "transports/amqp/stream.h"
 #include "transports/amqp/window.h"
 #include "transports/message.h"
 
@@ -28,7 +29,8 @@ struct fj__raw {
     uint64_t tag;
     bool redelivered, json;
     fj__body_form form;
-    uint8_t from; /* which of the queues */
+    uint8_t from;   /* which of the queues */
+    int64_t offset; /* in the stream of a fanout; -1: it is of a queue */
     fj_deadline arrived;
     size_t n;
     char body[];
@@ -42,7 +44,10 @@ struct fj__amqp_listener {
     char *exchange, *topic, *server_queue, *fanout, *fanout_queue;
     fj_listen_opts opts;
     uint16_t prefetch;
-    bool durable; /* of the control exchange and its queues */
+    bool durable;        /* of the control exchange and its queues */
+    bool fanout_durable; /* of the fanout's: a quorum queue, or a stream */
+    bool seeking;        /* asked for a place in the stream, and not answered yet */
+    fj__stream stream;
     bool ready, ever_ready, again, closing, left;
     unsigned consuming; /* consume-ok's since the set-up */
     unsigned
@@ -64,7 +69,8 @@ typedef struct {
     fj__amqp_listener *l;
     unsigned epoch;
     uint64_t tag;
-    uint8_t from; /* which of the queues */
+    uint8_t from;   /* which of the queues */
+    int64_t offset; /* in the stream of a fanout; -1: it is of a queue */
     fj__request_in ids;
     fj__timer monitor;
     int64_t interval_ns;
@@ -91,6 +97,10 @@ void fj__consumer_redo(fj__timer *t, fj_deadline now);
 void fj__consumer_cancel(fj__amqp_listener *l);
 /** The channel is another one, or none, by now: tags of @p epoch mean nothing any more. */
 bool fj__listener_stale(const fj__amqp_listener *l, unsigned epoch);
+/** Whether the fanout is a stream. */
+bool fj__listener_streams(const fj__amqp_listener *l);
+/** The queue that the fanout is consumed from. */
+const char *fj__listener_fanout(const fj__amqp_listener *l);
 /** How many messages the broker may hand out and await. */
 size_t fj__listener_in_flight_max(const fj__amqp_listener *l);
 /** The oldest message of the ring, which is not empty.  @return gives */
@@ -102,7 +112,8 @@ void fj__listener_signal(fj__amqp_listener *l);
 
 /* acks.c */
 void fj__put_ack(fj__amqp_listener *l, uint64_t tag, bool multiple);
-void fj__put_reject(fj__amqp_listener *l, uint64_t tag, bool requeue);
+/** @param offset of a message out of a stream, which takes nothing back: it is read again; else -1 */
+void fj__put_reject(fj__amqp_listener *l, uint64_t tag, int64_t offset, bool requeue);
 /** It needs no ack any more. */
 void fj__settle(fj__incoming *in);
 /** It did not run: when it comes again it is not one that came twice. */

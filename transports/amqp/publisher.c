@@ -48,7 +48,7 @@ static bool put_declare(const fj__publisher *p, fj__engine *e, const fj__op *op)
     const fj__amqp_settings *s = p->domain->settings;
 
     if (op->fanout)
-        return fj__declare_fanout(e, CHANNEL, op->exchange);
+        return fj__declare_fanout(e, CHANNEL, op->exchange, p->fanout_durable);
     if (op->queued_at_key && (!fj__declare_exchange(e, CHANNEL, op->exchange, p->durable, s->auto_delete) ||
                               !fj__declare_queue(e, CHANNEL, s, op->key, p->durable) ||
                               !fj__bind(e, CHANNEL, op->key, op->exchange, op->key)))
@@ -96,6 +96,11 @@ static fj_code publish(fj__publisher *p, fj__engine *e, fj__op *op)
                                .routing_key = bytes(op->fanout ? "" : op->key),
                                .mandatory = op->mandatory };
 
+    amqp_table_entry_t packed = { .key = bytes("compression"), .value.kind = AMQP_FIELD_KIND_UTF8 };
+    if (op->form != FJ__BODY_PLAIN) {
+        packed.value.value.bytes = bytes(fj__packing_type(op->form));
+        props.headers = (amqp_table_t){ .num_entries = 1, .entries = &packed };
+    }
     if (op->kind == FJ__OP_CALL) {
         props._flags |= AMQP_BASIC_EXPIRATION_FLAG;
         props.expiration = bytes(op->expiration);
@@ -341,13 +346,22 @@ static void set_up(fj__channel *c, fj_deadline now)
     fj__publisher_pump(p, now);
 }
 
+static bool is_fanout(const fj__publisher *p, const fj__event *ev)
+{
+    const fj__op *op = p->sent.first;
+
+    while (op != NULL && !(op->fanout && fj__is_durable_mismatch_of(ev, op->exchange)))
+        op = op->next;
+    return op != NULL;
+}
+
 static void on_channel_closed(fj__publisher *p, const fj__event *ev, fj_deadline now)
 {
     fj_error *error = fj__channel_error(ev);
 
     fj__domain_note(p->domain, FJ_LOG_WARNING, fj__format("publishing: %s", fj_error_text(error)));
-    if (fj__is_durable_mismatch(ev) && p->durable)
-        p->durable = false; /* the peers' exchange is not durable: go with them, wire.md section 3 */
+    if (fj__is_durable_mismatch(ev)) /* the peers' exchange is not durable: go with them, wire.md section 3 */
+        *(is_fanout(p, ev) ? &p->fanout_durable : &p->durable) = false;
     struct channel_loss loss = { ev, error };
     each_sent_backwards(p, after_channel, &loss);
     fj_error_free(error);
@@ -443,6 +457,7 @@ fj_code fj__publisher_new(fj__domain *d, fj__publisher **ret)
         return FJ_NOMEM;
     p->domain = d;
     p->durable = d->settings->durable;
+    p->fanout_durable = d->settings->transient_quorum;
     p->queued.last = &p->queued.first;
     p->parked.last = &p->parked.first;
     p->sent.last = &p->sent.first;

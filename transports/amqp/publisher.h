@@ -37,6 +37,7 @@ struct fj__op {
     char expiration[24];
     char *exchange, *key, *body;
     size_t body_len;
+    fj__body_form form; /* PLAIN from the beginning */
     uint64_t tag, mark; /* delivery tag; output total before it was put there */
     json_t *result;     /* the outcome */
     fj_error *error;

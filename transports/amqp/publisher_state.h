@@ -18,7 +18,8 @@ struct fj__publisher {
     fj__ops queued, sent, parked; /* parked: replies waiting to be tried again */
     size_t parked_n;
     uint64_t next_tag, declare_tag;
-    bool durable; /* of the control exchange; false once the broker was found to have it so */
+    bool durable;        /* of the control exchange; false once the broker was found to have it so */
+    bool fanout_durable; /* the same of fanout exchanges */
     struct fj__declared {
         char *exchange, *key; /* key: of a notification's queue; NULL: the exchange alone */
     } * declared;

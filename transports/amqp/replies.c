@@ -8,7 +8,7 @@
 #include "transports/amqp/topology.h"
 #include "transports/message.h"
 
-#include <stdio.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -20,7 +20,7 @@ enum {
 struct fj__replies {
     fj__channel channel;
     fj__domain *domain;
-    char queue[6 + 32 + 1]; /* reply_<32 hex> */
+    _Atomic(char *) queue; /* set once */
     bool wanted, ready;
     fj__op **table; /* by message id, chained */
     size_t buckets, waiting;
@@ -204,8 +204,10 @@ static void declare(fj__replies *r)
 {
     fj__engine *e = r->domain->consuming.engine;
 
-    if (!fj__declare_transient(e, CHANNEL, r->domain->settings, r->queue) ||
-        !fj__consume(e, CHANNEL, r->domain->settings, r->queue, "1"))
+    const fj__amqp_settings *s = r->domain->settings;
+
+    if (!fj__declare_transient(e, CHANNEL, s, fj__replies_queue(r), s->transient_quorum) ||
+        !fj__consume(e, CHANNEL, s, fj__replies_queue(r), "1"))
         fj__link_break(&r->domain->consuming, "out of memory while the reply queue was declared");
 }
 
@@ -229,7 +231,7 @@ static void refused(fj__replies *r, const fj__event *ev)
     fj_error *error = fj__channel_error(ev);
     fj__op *op;
 
-    fj_error_prefix(&error, "the reply queue %s", r->queue);
+    fj_error_prefix(&error, "the reply queue %s", fj__replies_queue(r));
     fj__domain_note(r->domain, FJ_LOG_ERROR, fj__strdup(fj_error_text(error)));
     r->ready = false;
     r->wanted = false; /* the next call tries again */
@@ -291,7 +293,8 @@ static void on_failed(fj__channel *c, const fj_error *error, fj_deadline now)
 
 static void look(const fj__channel *c, fj__channel_view *ret)
 {
-    const fj__replies *r = fj__container(c, fj__replies, channel);
+    fj__replies *r = fj__container(c, fj__replies, channel);
+    const char *name = fj__replies_queue(r);
 
     *ret = (fj__channel_view){ .role = "replies",
                                .state = r->ready    ? "open"
@@ -301,7 +304,7 @@ static void look(const fj__channel *c, fj__channel_view *ret)
                                .unacked = r->unacked_n,
                                .calls = r->waiting,
                                .queues = r->wanted ? 1 : 0 };
-    fj__text_cut(ret->queue[0].name, sizeof ret->queue[0].name, r->queue);
+    fj__text_cut(ret->queue[0].name, sizeof ret->queue[0].name, name != NULL ? name : "");
     ret->queue[0].role = "reply";
     ret->queue[0].in_hand = r->unacked_n;
 }
@@ -339,20 +342,38 @@ bool fj__replies_want(fj__replies *r, fj_deadline now)
     return r->ready;
 }
 
-const char *fj__replies_queue(const fj__replies *r)
+const char *fj__replies_queue(fj__replies *r)
 {
-    return r->queue;
+    return atomic_load_explicit(&r->queue, memory_order_acquire);
+}
+
+fj_code fj__replies_name(fj__replies *r, fj_error **err)
+{
+    const fj__namer *namer = r->domain->settings->namer;
+    char id[33], *last = id, *none = NULL;
+
+    if (fj__replies_queue(r) != NULL)
+        return FJ_OK;
+    fj__id_hex(id);
+    fj_code rc = namer != NULL ? fj__namer_next(namer, &last, err) : FJ_OK;
+    if (rc != FJ_OK)
+        return rc;
+    char *name = fj__format("reply_%s", last);
+    if (last != id)
+        fj__free(last);
+    if (name == NULL)
+        return fj_fail(err, FJ_NOMEM, "out of memory");
+    if (!atomic_compare_exchange_strong(&r->queue, &none, name)) /* another thread was faster */
+        fj__free(name);
+    return FJ_OK;
 }
 
 fj_code fj__replies_new(fj__domain *d, fj__replies **ret)
 {
     fj__replies *r = fj__zalloc(sizeof *r);
-    char id[33];
 
     if (r == NULL)
         return FJ_NOMEM;
-    fj__id_hex(id);
-    (void)snprintf(r->queue, sizeof r->queue, "reply_%s", id);
     r->domain = d;
     r->ack_timer.fn = on_ack_timer;
     r->channel = (fj__channel){
@@ -367,6 +388,7 @@ void fj__replies_free(fj__replies *r)
 {
     if (r == NULL)
         return;
+    fj__free(atomic_load(&r->queue));
     fj__free(r->table);
     fj__free(r);
 }

@@ -6,8 +6,10 @@
 
 fj_code fj__replies_new(fj__domain *d, fj__replies **ret);
 void fj__replies_free(fj__replies *r);
-/** The queue's name: the same for the driver's life. */
-const char *fj__replies_queue(const fj__replies *r);
+/** Give the queue its name, if it has none.  @errors those of fj__namer_next()   @thread any   @locks none may be held */
+fj_code fj__replies_name(fj__replies *r, fj_error **err);
+/** The queue's name: the same for the driver's life.  NULL until it has one. */
+const char *fj__replies_queue(fj__replies *r);
 /** Want the queue: declared and consumed from the first call on.  @return whether it is ready.  @locks needs the domain's */
 bool fj__replies_want(fj__replies *r, fj_deadline now);
 /** @return false when memory ran out   @locks needs the domain's, both */

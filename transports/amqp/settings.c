@@ -11,6 +11,10 @@
 
 #define RABBIT "oslo_messaging_rabbit"
 
+/* By how much the splay is longer than the delay, unless it is given: with the delay's one second, no more than a quarter of
+ * two hundred clients that were cut off at once come back in any one second. */
+enum { SPLAY = 6 };
+
 /* wire.md section 1: a missing host is localhost, a missing port 5672, missing credentials guest (per host). */
 static bool add_host(fj__amqp_settings *s, const fj_url *url, size_t i)
 {
@@ -30,12 +34,15 @@ static bool add_host(fj__amqp_settings *s, const fj_url *url, size_t i)
 static void read_options(const fj_conf *conf, fj__amqp_settings *s)
 {
     int64_t heartbeat = fj_conf_int(conf, RABBIT, "heartbeat_timeout_threshold");
+    int64_t rate = fj_conf_int(conf, RABBIT, "heartbeat_rate");
     int64_t prefetch = fj_conf_int(conf, RABBIT, "rabbit_qos_prefetch_count");
     const char *next = fj_conf_str(conf, RABBIT, "kombu_failover_strategy");
     const char *again = fj_conf_str(conf, "fjord", "resend");
 
     s->quorum = fj_conf_bool(conf, RABBIT, "rabbit_quorum_queue");
     s->durable = fj_conf_bool(conf, RABBIT, "amqp_durable_queues") || s->quorum;
+    s->transient_quorum = fj_conf_bool(conf, RABBIT, "rabbit_transient_quorum_queue");
+    s->stream_fanout = fj_conf_bool(conf, RABBIT, "rabbit_stream_fanout");
     s->auto_delete = fj_conf_bool(conf, RABBIT, "amqp_auto_delete");
     s->ha = fj_conf_bool(conf, RABBIT, "rabbit_ha_queues");
     s->cancel_on_failover = fj_conf_bool(conf, RABBIT, "enable_cancel_on_failover");
@@ -43,18 +50,57 @@ static void read_options(const fj_conf *conf, fj__amqp_settings *s)
     s->delivery_limit = fj_conf_int(conf, RABBIT, "rabbit_quorum_delivery_limit");
     s->max_length = fj_conf_int(conf, RABBIT, "rabbit_quorum_max_memory_length");
     s->max_bytes = fj_conf_int(conf, RABBIT, "rabbit_quorum_max_memory_bytes");
-    s->transient_ttl_ms = fj_conf_int(conf, RABBIT, "rabbit_transient_queues_ttl") * 1000;
+    s->transient_ttl_s = fj_conf_int(conf, RABBIT, "rabbit_transient_queues_ttl");
     s->heartbeat = (uint16_t)(heartbeat < 0 ? 0 : heartbeat > 65535 ? 65535 : heartbeat);
+    s->heartbeat_rate = (unsigned)(rate < 2 ? 2 : rate > 1000 ? 1000 : rate);
     s->prefetch = (unsigned)(prefetch < 0 ? 0 : prefetch > 65535 ? 65535 : prefetch);
     s->connect_timeout = fj_conf_float(conf, "fjord", "connect_timeout");
     s->retry_interval = fj_conf_float(conf, RABBIT, "rabbit_retry_interval");
     s->retry_backoff = fj_conf_float(conf, RABBIT, "rabbit_retry_backoff");
     s->retry_max = fj_conf_float(conf, RABBIT, "rabbit_interval_max");
     s->reconnect_delay = fj_conf_float(conf, RABBIT, "kombu_reconnect_delay");
+    s->reconnect_splay = fj_conf_str(conf, RABBIT, "kombu_reconnect_splay") != NULL
+                             ? fj_conf_float(conf, RABBIT, "kombu_reconnect_splay")
+                             : SPLAY * s->reconnect_delay;
     s->missing_reply_queue = fj_conf_float(conf, RABBIT, "kombu_missing_consumer_retry_timeout");
     s->shuffle = next != NULL && strcmp(next, "shuffle") == 0;
     s->resend = again != NULL && strcmp(again, "maybe") == 0;
+    s->packing = fj__packing_named(fj_conf_str(conf, RABBIT, "kombu_compression"));
     s->json = fj_body_json_opts(conf);
+}
+
+/* What cannot be together, or is not known. */
+static fj_code check(const fj_conf *conf, const fj__amqp_settings *s, fj_error **err)
+{
+    if (s->ha && (s->quorum || s->transient_quorum))
+        return fj_fail(err, FJ_BAD_CONFIG, "%s and rabbit_ha_queues exclude each other",
+                       s->quorum ? "rabbit_quorum_queue" : "rabbit_transient_quorum_queue");
+    if (s->quorum && s->auto_delete)
+        return fj_fail(
+            err, FJ_BAD_CONFIG,
+            "rabbit_quorum_queue and amqp_auto_delete exclude each other: RabbitMQ has no quorum queues "
+            "that delete themselves");
+    if (s->stream_fanout && !s->transient_quorum)
+        return fj_fail(err, FJ_BAD_CONFIG, "rabbit_stream_fanout needs rabbit_transient_quorum_queue");
+    if (s->packing == FJ__BODY_UNKNOWN)
+        return fj_fail(err, FJ_BAD_CONFIG, "kombu_compression is gzip, bzip2, xz or nothing, not '%s'",
+                       fj_conf_str(conf, RABBIT, "kombu_compression"));
+    return FJ_OK;
+}
+
+static fj_code read_namer(const fj_conf *conf, fj__namer **ret, fj_error **err)
+{
+    char *locks = NULL;
+
+    if (!fj_conf_bool(conf, RABBIT, "use_queue_manager"))
+        return FJ_OK;
+    if (fj_conf_lookup(conf, "oslo_concurrency", "lock_path", &locks, NULL) !=
+        FJ_OK) /* as oslo.concurrency finds it */
+        locks = fj__strdup(getenv("OSLO_LOCK_PATH"));
+    fj_code rc = fj__namer_new(fj_conf_str(conf, RABBIT, "hostname"), fj_conf_str(conf, RABBIT, "processname"),
+                               locks, ret, err);
+    fj__free(locks);
+    return rc;
 }
 
 fj_code fj__amqp_settings_read(const fj_conf *conf, const fj_url *url, fj__amqp_settings *s, fj_error **err)
@@ -77,11 +123,11 @@ fj_code fj__amqp_settings_read(const fj_conf *conf, const fj_url *url, fj__amqp_
         fj__amqp_settings_fini(s);
         return fj_fail(err, FJ_NOMEM, "out of memory");
     }
-    if (s->quorum && s->ha) {
-        fj__amqp_settings_fini(s);
-        return fj_fail(err, FJ_BAD_CONFIG, "rabbit_quorum_queue and rabbit_ha_queues exclude each other");
-    }
-    fj_code code = fj_conf_bool(conf, RABBIT, "ssl") ? fj__tls_new(conf, &s->tls, err) : FJ_OK;
+    fj_code code = check(conf, s, err);
+    if (code == FJ_OK)
+        code = read_namer(conf, &s->namer, err);
+    if (code == FJ_OK && fj_conf_bool(conf, RABBIT, "ssl"))
+        code = fj__tls_new(conf, &s->tls, err);
     if (code != FJ_OK)
         fj__amqp_settings_fini(s);
     return code;
@@ -99,6 +145,7 @@ void fj__amqp_settings_fini(fj__amqp_settings *s)
     fj__free(s->exchange);
     fj__free(s->login_method);
     fj__free(s->program);
+    (void)fj__namer_free(s->namer);
     (void)fj__tls_free(s->tls);
     *s = (fj__amqp_settings){ 0 };
 }

@@ -1,35 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef FJORD_AMQP_SETTINGS_H
 #define FJORD_AMQP_SETTINGS_H
-/* What the driver takes from the configuration and the URL, once, at open.  Immutable afterwards. */
+/* What the driver takes from the configuration and the URL, once, at open.  Immutable afterwards, but for failed_ns. */
 #include "base/log.h"
+#include "transports/amqp/namer.h"
+#include "transports/amqp/packing.h"
 #include "transports/amqp/tls.h"
+#include <fjord/clock.h>
 #include <fjord/conf.h>
 #include <fjord/json.h>
 #include <fjord/url.h>
+#include <stdatomic.h>
 
 typedef struct {
     char *name;
     char port[8];
     char *user;
     fj__secret password;
+    _Atomic int64_t failed_ns; /* when any connection last could not reach it; 0: it could */
 } fj__amqp_host;
 
 typedef struct {
     fj__amqp_host *hosts; /* at least one */
     size_t host_count;
+    _Atomic int64_t
+        *failed_ns; /* by host: when it last could not be reached; 0: it could.  Of all connections */
     char *vhost;
     char *login_method;
     char *exchange; /* control_exchange */
     char *program;  /* for the connection's name */
     uint16_t heartbeat;
-    bool durable, auto_delete, ha, quorum, cancel_on_failover, mandatory_reply, shuffle;
+    unsigned heartbeat_rate;               /* how many of them go out in that time */
+    bool durable, auto_delete, ha, quorum; /* quorum: of topic queues */
+    bool transient_quorum, stream_fanout;  /* of reply and fanout queues; of fanout queues */
+    bool cancel_on_failover, mandatory_reply, shuffle;
     int64_t delivery_limit, max_length, max_bytes; /* quorum arguments; 0: left out */
-    int64_t transient_ttl_ms;                      /* x-expires; 0: left out */
+    int64_t transient_ttl_s;                       /* x-expires, x-max-age; 0: left out */
     unsigned prefetch;                             /* 0: by the number of slots */
-    double connect_timeout, retry_interval, retry_backoff, retry_max, reconnect_delay, missing_reply_queue;
+    double connect_timeout, retry_interval, retry_backoff, retry_max;
+    double reconnect_delay, reconnect_splay, missing_reply_queue;
     bool resend;
-    fj__tls *tls; /* NULL: plain */
+    fj__body_form packing; /* of bodies sent */
+    fj__namer *namer;      /* of reply and fanout queues that are to outlive the process; NULL: random names */
+    fj__tls *tls;          /* NULL: plain */
     fj_json_opts json;
 } fj__amqp_settings;
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transports/amqp/topology.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static amqp_bytes_t bytes(const char *text)
@@ -51,9 +53,9 @@ bool fj__declare_exchange(fj__engine *e, uint16_t channel, const char *name, boo
     return exchange(e, channel, name, "topic", durable, auto_delete);
 }
 
-bool fj__declare_fanout(fj__engine *e, uint16_t channel, const char *name)
+bool fj__declare_fanout(fj__engine *e, uint16_t channel, const char *name, bool durable)
 {
-    return exchange(e, channel, name, "fanout", false, true);
+    return exchange(e, channel, name, "fanout", durable, true);
 }
 
 enum { ARGUMENTS_MAX = 6 };
@@ -71,14 +73,27 @@ static void add_text(arguments *a, const char *key, const char *value)
     a->entries[a->n++] = (amqp_table_entry_t){ .key = bytes(key), .value = v };
 }
 
-static void add_number(arguments *a, const char *key, int64_t value)
+static void add_integer(arguments *a, const char *key, int64_t value)
 {
     amqp_field_value_t v = { .kind = AMQP_FIELD_KIND_I64 };
 
-    if (value <= 0)
-        return;
     v.value.i64 = value;
     a->entries[a->n++] = (amqp_table_entry_t){ .key = bytes(key), .value = v };
+}
+
+/* 0: not at all */
+static void add_number(arguments *a, const char *key, int64_t value)
+{
+    if (value > 0)
+        add_integer(a, key, value);
+}
+
+static void add_quorum(arguments *a, const fj__amqp_settings *s)
+{
+    add_text(a, "x-queue-type", "quorum");
+    add_number(a, "x-delivery-limit", s->delivery_limit);
+    add_number(a, "x-max-in-memory-length", s->max_length);
+    add_number(a, "x-max-in-memory-bytes", s->max_bytes);
 }
 
 static bool queue(fj__engine *e, uint16_t channel, const char *name, bool durable, bool auto_delete,
@@ -99,23 +114,34 @@ bool fj__declare_queue(fj__engine *e, uint16_t channel, const fj__amqp_settings 
 
     if (s->ha)
         add_text(&a, "x-ha-policy", "all");
-    if (s->quorum && durable) {
-        add_text(&a, "x-queue-type", "quorum");
-        add_number(&a, "x-delivery-limit", s->delivery_limit);
-        add_number(&a, "x-max-in-memory-length", s->max_length);
-        add_number(&a, "x-max-in-memory-bytes", s->max_bytes);
-    }
+    if (s->quorum && durable)
+        add_quorum(&a, s);
     return queue(e, channel, name, durable, s->auto_delete, &a);
 }
 
-bool fj__declare_transient(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name)
+bool fj__declare_transient(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name,
+                           bool durable)
 {
     arguments a = { .n = 0 };
 
     if (s->ha)
         add_text(&a, "x-ha-policy", "all");
-    add_number(&a, "x-expires", s->transient_ttl_ms);
-    return queue(e, channel, name, false, false, &a);
+    if (durable)
+        add_quorum(&a, s);
+    add_number(&a, "x-expires", 1000 * s->transient_ttl_s);
+    return queue(e, channel, name, durable, false, &a);
+}
+
+bool fj__declare_stream(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name)
+{
+    arguments a = { .n = 0 };
+    char age[32];
+
+    add_text(&a, "x-queue-type", "stream");
+    (void)snprintf(age, sizeof age, "%" PRId64 "s", s->transient_ttl_s);
+    if (s->transient_ttl_s > 0)
+        add_text(&a, "x-max-age", age);
+    return queue(e, channel, name, true, false, &a);
 }
 
 bool fj__bind(fj__engine *e, uint16_t channel, const char *name, const char *from, const char *key)
@@ -127,19 +153,36 @@ bool fj__bind(fj__engine *e, uint16_t channel, const char *name, const char *fro
     return put(e, channel, AMQP_QUEUE_BIND_METHOD, &m);
 }
 
-bool fj__consume(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name, const char *tag)
+static bool consume(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name,
+                    const char *tag, arguments *a)
 {
-    amqp_table_entry_t failover = { .key = bytes("x-cancel-on-ha-failover") };
-    amqp_basic_consume_t m = { .queue = bytes(name),
-                               .consumer_tag = bytes(tag),
-                               .arguments = amqp_empty_table };
+    amqp_basic_consume_t m = { .queue = bytes(name), .consumer_tag = bytes(tag) };
 
     if (s->cancel_on_failover) {
-        failover.value.kind = AMQP_FIELD_KIND_BOOLEAN;
-        failover.value.value.boolean = 1;
-        m.arguments = (amqp_table_t){ .num_entries = 1, .entries = &failover };
+        amqp_field_value_t yes = { .kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1 };
+        a->entries[a->n++] = (amqp_table_entry_t){ .key = bytes("x-cancel-on-ha-failover"), .value = yes };
     }
+    m.arguments = (amqp_table_t){ .num_entries = a->n, .entries = a->entries };
     return put(e, channel, AMQP_BASIC_CONSUME_METHOD, &m);
+}
+
+bool fj__consume(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name, const char *tag)
+{
+    arguments a = { .n = 0 };
+
+    return consume(e, channel, s, name, tag, &a);
+}
+
+bool fj__consume_stream(fj__engine *e, uint16_t channel, const fj__amqp_settings *s, const char *name,
+                        const char *tag, int64_t offset)
+{
+    arguments a = { .n = 0 };
+
+    if (offset < 0)
+        add_text(&a, "x-stream-offset", "last");
+    else
+        add_integer(&a, "x-stream-offset", offset);
+    return consume(e, channel, s, name, tag, &a);
 }
 
 bool fj__delete_queue(fj__engine *e, uint16_t channel, const char *name)
@@ -188,4 +231,14 @@ bool fj__is_durable_mismatch(const fj__event *ev)
 {
     return ev->code == AMQP_PRECONDITION_FAILED && ev->cause == AMQP_EXCHANGE_DECLARE_METHOD &&
            ev->text != NULL && strstr(ev->text, "'durable'") != NULL;
+}
+
+bool fj__is_durable_mismatch_of(const fj__event *ev, const char *name)
+{
+    const char *at = fj__is_durable_mismatch(ev) ? strstr(ev->text, name) : NULL;
+    size_t n = strlen(name);
+
+    while (at != NULL && !(at != ev->text && at[-1] == '\'' && at[n] == '\''))
+        at = strstr(at + 1, name);
+    return at != NULL;
 }
