@@ -27,9 +27,10 @@ EXECUTORS = ("blocking", "threading", "green", "coroutine", "bridged")
 TWO = ("threading", "coroutine")
 OSLO = "oslo"
 BACKOFF = 2.0  # seconds: the longest pause between attempts of what runs here (see FAST)
+HEARTBEAT = 4  # seconds after which a silent connection is suspected
 FAST = ("oslo_messaging_rabbit.rabbit_retry_interval=1", "oslo_messaging_rabbit.rabbit_retry_backoff=1",
         "oslo_messaging_rabbit.rabbit_interval_max=2", "oslo_messaging_rabbit.kombu_reconnect_delay=0.1",
-        "oslo_messaging_rabbit.heartbeat_timeout_threshold=4", "oslo_messaging_rabbit.heartbeat_rate=2")
+        f"oslo_messaging_rabbit.heartbeat_timeout_threshold={HEARTBEAT}", "oslo_messaging_rabbit.heartbeat_rate=2")
 
 
 class Skip(Exception):
@@ -87,6 +88,17 @@ def until(condition, limit, what, pause=0.02):
         threading.Event().wait(pause)
 
 
+def sockets(pid, port):
+    """The process's own ports of its connections to `port`."""
+    inodes = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(f"/proc/{pid}/fd/{fd}").removeprefix("socket:[").removesuffix("]"))
+    with open(f"/proc/{pid}/net/tcp") as f:
+        lines = [line.split() for line in f][1:]
+    return {int(x[1].split(":")[1], 16) for x in lines if int(x[2].split(":")[1], 16) == port and x[9] in inodes}
+
+
 class Broker:
     """A RabbitMQ of the laboratory's own, to be killed, stopped and begun again at its port with what it had stored."""
 
@@ -101,6 +113,14 @@ class Broker:
 
     def start(self):
         self.rabbit("start")
+        self.find()
+
+    def join(self, other):
+        """Start as a node of another's cluster."""
+        self.rabbit("join", other.folder)
+        self.find()
+
+    def find(self):
         self.port = int(urllib.parse.urlsplit(self.rabbit("url")).port)
 
     def again(self):
@@ -331,12 +351,16 @@ class Lab:
         """How the ledger is to judge at the end, where it is not as usual (Ledger.faults)."""
         self.judging.update(how)
 
-    def finish(self):
-        """All programs to a good end, and the ledger's judgement."""
+    def end_programs(self):
+        """All to a good end: clients, then servers."""
         for kind in ("client", "server"):
             for p in self.programs:
                 if p.kind == kind and p.process.returncode is None:
                     p.finish()
+
+    def finish(self):
+        """All programs to a good end, and the ledger's judgement."""
+        self.end_programs()
         self.figures.update(self.ledger.figures())
         wrong = self.ledger.faults(**({"slack": SLACK} | self.judging))
         need(not wrong, f"{len(wrong)} against the ledger: {'; '.join(wrong[:4])}")

@@ -19,6 +19,7 @@ import rows  # noqa: F401: registers them
 from lab import BUILD, OSLO, ROWS, Broker, Failed, Lab, Skip
 
 RESULTS = os.path.join(BUILD, "faults", "results.jsonl")
+LOGS = os.path.join(BUILD, "faults", "logs")
 NAMED = re.compile(r"^\s*(ok|not ok|skipped)\s*[:-]?\s*([ABNMHLS]\d{1,2})\b[ :]*(.*)$")
 
 
@@ -81,8 +82,19 @@ def run_cell(broker, row, subject, seed, number):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         if one is not None:
-            one.close()
+            close(one, os.path.join(LOGS, f"{row.id}-{subject}"))
         restore(broker, vhost)
+
+
+def close(one, path):
+    """Its end; what its programs wrote to standard error is kept."""
+    try:
+        with open(path, "w") as f:
+            for p in one.programs:
+                f.write(f"== {p.kind} {p.process.pid}\n{p.log()}")
+        one.close()
+    except Exception:  # noqa: B902: it has its result; the next one is to run
+        traceback.print_exc()
 
 
 def restore(broker, vhost):
@@ -97,7 +109,7 @@ def restore(broker, vhost):
 class Results:
     def __init__(self):
         self.passed = self.failed = 0
-        os.makedirs(os.path.dirname(RESULTS), exist_ok=True)
+        os.makedirs(LOGS, exist_ok=True)
         self.file = open(RESULTS, "a")
 
     def keep(self, id, title, promises, subject, result, why, seed, seconds, figures, run):
