@@ -82,7 +82,7 @@ def run_cell(broker, row, subject, seed, number):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         if one is not None:
-            close(one, os.path.join(LOGS, f"{row.id}-{subject}"))
+            close(one, os.path.join(LOGS, f"{row.id}-{subject}-{number}"))
         restore(broker, vhost)
 
 

@@ -38,8 +38,8 @@ def unsent(lab, end, *words):
 def connections(lab, broker=None):
     """Of this row's vhost, on one node."""
     broker = broker or lab.broker
-    return {c["name"] for c in broker.table("list_connections", "name", "vhost", "pid")
-            if c["vhost"] == lab.vhost and f"-{broker.port}@" in c["pid"]}
+    return {c["name"] for c in broker.table("list_connections", "name", "vhost")
+            if c["vhost"] == lab.vhost and c["name"].endswith(f":{broker.port}")}
 
 
 def close_all(lab, why):
