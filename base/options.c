@@ -91,7 +91,7 @@ static const fj__option table[] = {
     { RABBIT, "kombu_reconnect_delay", FJ__OPT_FLOAT, "1.0", 0, 4.5, "s", NULL, "DEFAULT/kombu_reconnect_delay",
       FJ__FIXED, "The longest pause before a lost connection is made again." },
     { RABBIT, "kombu_reconnect_splay", FJ__OPT_FLOAT, NULL, 0, 1e9, "s", NULL, NULL, FJ__FIXED,
-      "How much longer each pause before a lost connection is made again may be, at random; unset: six times "
+      "How much longer each pause before a lost connection is made again may be, at random; unset: seven times "
       "kombu_reconnect_delay.",
       FJ__LATER },
     { RABBIT, "kombu_compression", FJ__OPT_STRING, NULL, ANY, NULL, NULL, NULL, FJ__FIXED,

@@ -2,8 +2,8 @@
 #include "transports/amqp/link_impl.h"
 
 #include "base/alloc.h"
-#include "base/ids.h"
 #include "base/native.h"
+#include "transports/amqp/backoff.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,8 +13,7 @@
 enum {
     READ_SIZE = 64 * 1024,
     READ_BUDGET = 8, /* reads a pump, so that one busy link cannot starve the other */
-    CLOSE_BY_MS = 1000,
-    PAUSE_MS = 10 /* between rounds of attempts at least, whatever the configuration says: never a hot loop */
+    CLOSE_BY_MS = 1000
 };
 
 bool fj__link_init(fj__link *l, const fj__amqp_settings *s, const fj__link_ops *ops, void *user,
@@ -80,21 +79,13 @@ static bool is_fatal(const fj__link *l, fj_code code)
            code == FJ_BAD_CONFIG || code == FJ_TLS;
 }
 
-/* Full jitter: between 0 and the cap a random time; and once there was a connection, of which others were cut off at the same
- * moment, the splay's besides.  So many clients do not return in one burst. */
 static fj_deadline backoff(const fj__link *l, bool lost)
 {
-    const fj__amqp_settings *s = l->settings;
-    double cap = s->retry_interval + s->retry_backoff * (double)(l->attempts > 0 ? l->attempts - 1 : 0);
-    double splay = l->epoch != 0 ? s->reconnect_splay : 0;
-    double pause = (s->reconnect_delay + splay) * fj__random_unit();
+    const fj__trouble trouble = {
+        .lost = lost, .was_open = l->epoch != 0, .fatal = l->fatal, .attempts = l->attempts
+    };
 
-    if (!lost) {
-        if (cap > s->retry_max || l->fatal) /* fatal: nothing will change soon */
-            cap = s->retry_max;
-        pause = cap * (0.1 + 0.9 * fj__random_unit()) + splay * fj__random_unit();
-    }
-    return fj_in_seconds(pause * 1e3 > PAUSE_MS ? pause : PAUSE_MS / 1e3);
+    return fj_in_seconds(fj__backoff(l->settings, &trouble));
 }
 
 /* The attempt, or the open connection, is over.  @p error takes */

@@ -13,7 +13,7 @@
 
 /* By how much the splay is longer than the delay, unless it is given: with the delay's one second, no more than a quarter of
  * two hundred clients that were cut off at once come back in any one second. */
-enum { SPLAY = 6 };
+enum { SPLAY = 7 };
 
 /* wire.md section 1: a missing host is localhost, a missing port 5672, missing credentials guest (per host). */
 static bool add_host(fj__amqp_settings *s, const fj_url *url, size_t i)
