@@ -7,7 +7,7 @@
  *
  *   FJ_CUT_EXECUTORS="blocking coroutine"   which executors
  *   FJ_CUT_ALL=1      also the frames of the server's start, before the call
- *   FJ_CUT_EVERY=N    each Nth run only, from the FJ_SEEDth on; 1, and 5 under a sanitizer, which makes each slow
+ *   FJ_CUT_EVERY=N    each Nth run only, from the FJ_SEEDth on; 1, and 3 under a sanitizer, which makes each slow
  *   FJ_CUT_JOBS=N     so many at a time
  *   FJ_CUT=blocking/client:0:out:5:mid:rst   this one alone, in this process
  */
@@ -27,7 +27,7 @@
 enum { JOBS = 24, LIMIT_S = 60, TEXT = 8192, CUTS = 4096, ENDS = 16 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { EVERY = 5 };
+enum { EVERY = 3 };
 #else
 enum { EVERY = 1 };
 #endif

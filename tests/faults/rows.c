@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/faults/rows.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { LIMIT_S = 60 };
 
@@ -27,6 +29,11 @@ void rows_add(Suite *s, const char *title, const TTest *test)
     add(s, title, test, 0, 1);
 }
 
+void rows_add_loop(Suite *s, const char *title, const TTest *test, int n)
+{
+    add(s, title, test, 0, n);
+}
+
 void rows_add_each(Suite *s, const char *title, const TTest *test)
 {
     static char titles[64][160]; /* Check keeps the pointer */
@@ -43,6 +50,25 @@ void rows_skip(const char *title, const char *why)
     printf("skipped: %s (%s)\n", title, why);
 }
 
+/* All runs of one row.  @return how many */
+static int print_row(TestResult **results, int n)
+{
+    const char *title = tr_tcname(results[0]);
+    bool good = true;
+    int i = 0;
+
+    for (; i < n && strcmp(tr_tcname(results[i]), title) == 0; i++) {
+        TestResult *r = results[i];
+        if (tr_rtype(r) == CK_PASS)
+            continue;
+        printf("not ok: %s: %s:%d: %s\n", title, tr_lfile(r), tr_lno(r), tr_msg(r));
+        good = false;
+    }
+    if (good)
+        printf("ok: %s\n", title);
+    return i;
+}
+
 int rows_run(Suite *s)
 {
     SRunner *runner = srunner_create(s);
@@ -51,13 +77,8 @@ int rows_run(Suite *s)
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner), n = srunner_ntests_run(runner);
     TestResult **results = srunner_results(runner);
-    for (int i = 0; i < n; i++) {
-        TestResult *r = results[i];
-        if (tr_rtype(r) == CK_PASS)
-            printf("ok: %s\n", tr_tcname(r));
-        else
-            printf("not ok: %s: %s:%d: %s\n", tr_tcname(r), tr_lfile(r), tr_lno(r), tr_msg(r));
-    }
+    for (int i = 0; i < n;)
+        i += print_row(results + i, n - i);
     free(results);
     srunner_free(runner);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

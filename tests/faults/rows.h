@@ -13,6 +13,8 @@ extern const char *const rows_executors[5];
 Suite *rows_suite(const char *name);
 /** A row.  Its test has 60 seconds. */
 void rows_add(Suite *s, const char *title, const TTest *test);
+/** A row tried @p n times; _i counts. */
+void rows_add_loop(Suite *s, const char *title, const TTest *test, int n);
 /** A row under each executor: _i is its number. */
 void rows_add_each(Suite *s, const char *title, const TTest *test);
 /** A row that cannot run here. */

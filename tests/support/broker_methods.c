@@ -290,6 +290,8 @@ static void on_method(broker *b, conn *c, const fj__frame *frame)
             bk_begin_publish(ch, decoded);
         return;
     }
+    if (ch != NULL && ch->closing && id != AMQP_CHANNEL_CLOSE_METHOD && id != AMQP_CHANNEL_CLOSE_OK_METHOD)
+        return; /* not looked at any more */
     const rule *r = bk_strike(b, c, id);
     size_t before = fj__buf_len(&c->out);
     if (r == NULL || bk_misbehave(b, c, ch, &r->is, id))
