@@ -210,10 +210,10 @@ void fj__op_park(fj__publisher *p, fj__op *op, fj_deadline now)
     if (p->parked_n >= PARKED_MAX)
         fj__op_give_up(p, p->parked.first, now);
     fj__op_unlist(p, op);
+    op->retries += op->returned; /* what is only refused says nothing of its queue */
     op->state = FJ__OP_QUEUED;
     op->returned = false;
     op->parked = true;
-    op->retries++;
     fj__ops_add(&p->parked, op);
     p->parked_n++;
     if (!fj__timer_set(&p->domain->timers, &op->timer, fj_sooner(again, op->by)))

@@ -199,7 +199,7 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
 {
     fj_error *error = NULL;
 
-    if (op->kind == FJ__OP_REPLY && op->returned && now.ns < op->by.ns) {
+    if (op->kind == FJ__OP_REPLY && (op->returned || nack) && now.ns < op->by.ns) {
         fj__op_park(p, op, now);
         return;
     }
