@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """N: what networks do."""
+import contextlib
+import os
 import random
+import time
 
-from lab import BACKOFF, EXECUTORS, OSLO, need, row, until
+from lab import BACKOFF, EXECUTORS, OSLO, Failed, need, row, until
 from network import Cable, run
 from rows_broker import pause
 
@@ -89,7 +92,7 @@ def cut_at(chaos, direction, frame, nth, at, side):
         chaos.ctl("kill", "all")
     try:
         until(lambda: chaos.lines(event="action", rule=rule), 6, frame)
-    except Exception:  # noqa: B902: it does not occur
+    except Failed:
         return False
     finally:
         chaos.ctl("remove", rule)
@@ -139,3 +142,160 @@ def killed_sockets(lab):
     client.rest()
     lab.figures["resets"] = killed
     need(killed >= 20, f"only {killed} sockets were killed")
+
+
+# ---- slow networks ----------------------------------------------------------------------------------------
+
+HOPS = 4  # client to broker to server, and back
+
+
+def at_once(lab, client, calls, timeout):
+    """So many calls begun together; the seconds each took, the least first."""
+    seqs = [client.start(timeout=timeout) for _ in range(calls)]
+    ends = [client.end(seq, timeout + 10) for seq in seqs]
+    need(all(end["code"] == "OK" for end in ends), f"with a timeout of {timeout} s not all come back: {lab.ledger.counts()}")
+    return sorted(end["at"] - lab.ledger.begun[end["seq"]]["at"] for end in ends)
+
+
+@row("N4", "latency of 1 to 2000 ms each way, and jitter", "P2", limit=120)
+def latency(lab):
+    chaos = lab.chaos()
+    at = lab.url(chaos.port)
+    lab.server(at)
+    client = lab.client(at)
+    lab.back(client, 5, "before the fault")
+    base = at_once(lab, client, 32, 5)[-1]
+    for ms in (1, 20, 100, 500, 2000):
+        rule = chaos.add({"frame": "any", "times": 0}, {"action": "delay", "ms": ms})
+        model = HOPS * ms / 1000
+        took = at_once(lab, client, 32, 3 * model + 5)
+        lab.figures[f"of_model_at_{ms}_ms"] = round(took[-1] / model, 2)
+        need(took[0] >= model * 0.99, f"{ms} ms were not waited for: {took[0]:.3f} s")
+        # A step more would be a quarter more.
+        need(took[-1] <= 1.2 * model + 2 * base + 0.05, f"32 calls at once took {took[-1]:.2f} s at {ms} ms, of which {model} s are needed")
+        if ms >= 100:
+            short = client.ask(timeout=model / 2)
+            need(short["code"] == "TIMEOUT", f"in half of the time it took: {short}")
+        chaos.ctl("remove", rule)
+    need(not chaos.lines(event="close"), "slowness was taken for a loss")
+    rule = chaos.add({"frame": "any", "times": 0}, {"action": "delay", "ms": 50, "jitter": 50})
+    at_once(lab, client, 32, 5)
+    chaos.ctl("kill", "all")
+    lab.back(client, BACKOFF + 4, "with 50 to 100 ms each way")
+    chaos.ctl("remove", rule)
+
+
+def cpu(program):
+    """Seconds of processor time it has used."""
+    with open(f"/proc/{program.process.pid}/stat") as f:
+        words = f.read().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def thrifty(lab, programs, seconds, meanwhile):
+    """Runs `meanwhile` for so long; none of the programs is busy with nothing."""
+    began, before = time.monotonic(), [cpu(p) for p in programs]
+    while time.monotonic() - began < seconds:
+        meanwhile()
+    took = time.monotonic() - began
+    busy = max((cpu(p) - c) / took for p, c in zip(programs, before))
+    lab.figures["cpu_percent"] = max(lab.figures.get("cpu_percent", 0), round(100 * busy, 1))
+    need(busy < (0.25 if lab.subject == OSLO else 0.05), f"{100 * busy:.0f} % of a processor is used for waiting")
+
+
+@row("N5", "segments of a byte, and 1 to 100 bytes a second", "P2 P5 P8 P9", limit=120)
+def trickle(lab):
+    chaos = lab.chaos()
+    server, other = lab.server(), lab.client()
+    client = lab.client(lab.url(chaos.port))
+    lab.back(client, 5, "before the fault")
+    rule = chaos.add({"frame": "any", "times": 0}, {"action": "split", "segment": 1})
+    for _ in range(10):
+        one = client.ask(bytes=3000, timeout=5)
+        need(one["code"] == "OK", f"byte by byte: {one}")
+    chaos.ctl("remove", rule)
+
+    def meanwhile():
+        client.start(timeout=0.5)
+        need(other.ask(timeout=2)["code"] == "OK", "another client has to wait")
+        client.start("cast", timeout=0.5)
+        pause(0.1)
+
+    for direction in ("c2s", "s2c", "both"):
+        for rate in (1, 10, 100):
+            rule = chaos.add({"seconds": 0, "direction": direction}, {"action": "throttle", "rate": rate})
+            thrifty(lab, (client, server, other), 2, meanwhile)
+            if rate == 100:  # a handshake at this rate
+                chaos.ctl("kill", "all")
+                thrifty(lab, (client, server, other), 2, meanwhile)
+            chaos.ctl("remove", rule)
+        rule = chaos.add({"seconds": 0, "direction": direction}, {"action": "throttle", "rate": 0})
+        chaos.ctl("remove", rule)
+        lab.back(client, BACKOFF + 2, "after the trickle")
+
+
+# A call's frames on their ways, and what is stalled with them.
+CALL = {"c2s": ("basic.publish", "header", "body", "basic.ack"), "s2c": ("basic.deliver", "header", "body", "basic.ack")}
+
+
+def held(port):
+    """Who has connections to there: the clients' addresses."""
+    lines = run("ss", "-tnH", "state", "established", "dport", "=", f":{port}").splitlines()
+    return {line.split()[2] for line in lines}
+
+
+class Stalled:
+    """A client whose connection stops within a frame."""
+
+    def __init__(self, lab, direction, frame, at):
+        self.what = f"{direction} {frame} at {at}"
+        self.direction, self.frame, self.at = direction, frame, at
+        self.chaos = lab.chaos()
+        self.client = lab.client(lab.url(self.chaos.port), conf=BEATS)
+
+    def stall(self):
+        rule = self.chaos.add({"frame": self.frame, "direction": self.direction, "per": "plan"}, {"action": "stall", "at": self.at})
+        self.seq = self.client.start(timeout=2)
+        self.met = until(lambda: self.chaos.lines(event="action", rule=rule), 5, self.what)[0]
+        self.cast = self.client.start("cast", timeout=1)
+        self.peer = self.chaos.lines(event="open", conn=self.met["conn"])[0]["peer"]
+        self.took = None
+
+    def over(self):
+        """Whether the client has let go of the connection."""
+        if self.took is None and self.peer not in held(self.chaos.port):
+            self.took = time.time() - self.met["time"]
+        return self.took is not None
+
+    def judge(self, lab):
+        self.client.end(self.seq)
+        cast = self.client.end(self.cast)
+        if self.direction == "c2s":  # that nothing arrives is seen by RabbitMQ, which takes its time to
+            limit = 3 * BEAT + 1
+        else:
+            limit = NOTICED
+            lab.figures["noticed_s"] = max(lab.figures.get("noticed_s", 0), round(self.took, 2))
+        need(self.took <= limit, f"{self.what}: it took {self.took:.1f} s to notice, not {limit} s at most")
+        if self.direction == "s2c" and self.frame != "basic.ack":  # replies do not come; requests go
+            need(cast["code"] == "OK", f"with {self.what} stalled a cast is held up: {cast}")
+        lab.back(self.client, BACKOFF + 2)
+
+
+@row("N6", "a connection stalls within a frame for ever", "P1 P2 P3 P5", limit=120)
+def stalls(lab):
+    dice = random.Random(lab.seed)
+    lab.server()
+    everything = [(direction, frame, at) for direction, frames in CALL.items() for frame in frames
+                  for at in (0, 1, 6, 7, 8, "middle", "random", "after")]
+    if lab.subject == OSLO:
+        everything = [one for one in everything if one[1] != "basic.ack"]
+    all_of_them = [Stalled(lab, *one) for one in dice.sample(everything, 6 if lab.subject == OSLO else 14)]
+    for one in all_of_them:
+        lab.back(one.client, 5, "before the fault")
+    for one in all_of_them:
+        one.stall()
+    with contextlib.suppress(Failed):  # each is judged by itself
+        until(lambda: all([one.over() for one in all_of_them]), 3 * BEAT + 5, "all of them", pause=0.1)
+    for one in all_of_them:
+        need(one.over(), f"{one.what}: it is not noticed")
+        one.judge(lab)
