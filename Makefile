@@ -125,7 +125,7 @@ BROKER_SRC := $(addprefix examples/plugins/unix/,broker.c queues.c wire.c)
 UNIX      := $(BUILD)/plugins/unix.so $(BUILD)/plugins/unix-broker
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
 ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(CHAOS_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
-ALL_SRC   += $(MIG_SRC) $(HOST_SRC) tests/chaos/rig.c $(FAULTS)
+ALL_SRC   += $(MIG_SRC) $(HOST_SRC) tests/chaos/rig.c $(FAULTS) tests/faults/life.c
 
 ifeq ($(V),1)
 Q :=
@@ -317,7 +317,7 @@ $(CROSS): $(CROSS_SRC) $(wildcard runtime/*.h base/*.h base/fjord/*.h) $(BUILD)/
 .PHONY: cross
 
 define peer_rule
-$(BUILD)/interop/$(basename $(notdir $(1))): $(call objects,$(1) tests/support/ledger.c) $(STATIC)
+$(BUILD)/interop/$(basename $(notdir $(1))): $(call objects,$(1) tests/support/ledger.c $(if $(findstring subject.c,$(1)),tests/faults/life.c)) $(STATIC)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(CC) $$(ALLLDFLAGS) $$^ $$(LIBS) -o $$@

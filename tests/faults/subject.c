@@ -2,14 +2,19 @@
 /* What the fault rows judge: one server, or one client with its load, which tells each thing that happens in a line of JSON, as it
  * happens, with the monotonic clock's seconds.  oslo_subject.py says the same of oslo.messaging.
  *   subject server EXECUTOR URL TOPIC [GROUP.KEY=VALUE...]
- *      ready; run SEQ; stopped.  SIGTERM: it drains.
+ *      began, from when on SIGTERM is heard; ready; run SEQ; stopped.  SIGTERM: it drains.  SIGHUP: it reads its configuration again; reloaded.
  *   subject client EXECUTOR URL TOPIC [GROUP.KEY=VALUE...]
  *      ready; begin SEQ by; end SEQ code sent text where; resting; stopped.  Its standard input orders, an object a line:
  *      {"do": "call" | "cast" | "fanout", "seq", "timeout"}, with "ms" a method takes, "bytes" of ballast, "method";
  *      {"do": "load", "seq": the first, "step": between a worker's numbers, "workers", "timeout", "pause": ms, "ms", "casts": a part of 1};
+ *      {"do": "fork", "how"}: see life.h; forked.
  *      {"do": "rest"}: the load ends, `resting` when all that was begun has ended;  the end of the input: it closes and ends.
+ *   subject cycles|clients EXECUTOR URL TOPIC times=N [GROUP.KEY=VALUE...]
+ *      cycle; stopped.  N times everything begins and ends, or clients of one transport do.
+ * conf=FILE among the options: what the configuration begins with.  The URL - is the configuration's.
  */
-#include <fjord/fjord.h>
+#include "tests/faults/life.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -67,12 +72,17 @@ static json_int_t number(const json_t *o, const char *name, json_int_t otherwise
     return json_is_integer(v) ? json_integer_value(v) : otherwise;
 }
 
+void life_ran(const json_t *args)
+{
+    say(json_pack("{s:s, s:I, s:f}", "ev", "run", "seq", number(args, "seq", -1), "at", now()));
+}
+
 static fj_code run_it(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
     json_int_t seq = number(args, "seq", -1), ms = number(args, "ms", 0);
 
     (void)req;
-    say(json_pack("{s:s, s:I, s:f}", "ev", "run", "seq", seq, "at", now()));
+    life_ran(args);
     if (ms > 0 && fj_sleep(fj_in_ms(ms)) != FJ_OK)
         return fj_fail(err, FJ_CANCELLED, "woken early");
     *ret = json_integer(seq);
@@ -86,35 +96,61 @@ static fj_code block(fj_request *req, json_t *args, json_t **ret, fj_error **err
     struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
 
     (void)req, (void)err;
-    say(json_pack("{s:s, s:I, s:f}", "ev", "run", "seq", seq, "at", now()));
+    life_ran(args);
     (void)nanosleep(&t, NULL);
     *ret = json_integer(seq);
     return FJ_OK;
 }
 
+static fj_code echo(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)err;
+    *ret = json_incref(json_object_get(args, "seq"));
+    return FJ_OK;
+}
+
+static fj_method methods[] = { FJ_METHOD("run_it", FJ_PLAIN, run_it),
+                               FJ_METHOD("block", FJ_PLAIN, block),
+                               FJ_METHOD("nested", FJ_PLAIN, life_nested),
+                               FJ_METHOD("echo", FJ_PLAIN, echo),
+                               FJ_METHOD("fork_use", FJ_PLAIN, life_fork_use),
+                               FJ_METHOD("fork_exit", FJ_PLAIN, life_fork_exit),
+                               FJ_METHOD("fork_close", FJ_PLAIN, life_fork_close),
+                               FJ_METHOD("fork_exec", FJ_PLAIN, life_fork_exec) };
+enum { METHODS = sizeof methods / sizeof *methods, IN_ITS_OWN_KIND = 4 };
+
 static int serve(fj_transport *transport, const char *executor, const char *topic, const char *name)
 {
-    static fj_method methods[] = { FJ_METHOD("run_it", FJ_PLAIN, run_it), FJ_METHOD("block", FJ_PLAIN, block) };
     static const fj_endpoint endpoint = FJ_ENDPOINT(NULL, NULL, methods);
     const fj_target here = FJ_TARGET(.topic = topic, .server = name);
     fj_server_opts opts = FJ_SERVER_OPTS_INIT;
     fj_server *server = NULL;
     fj_error *err = NULL;
 
-    /* A method in the executor's own kind. */
-    if (strcmp(executor, "green") == 0)
-        methods[0].flavour = methods[1].flavour = FJ_GREEN;
-    else if (strcmp(executor, "coroutine") == 0 || strcmp(executor, "bridged") == 0)
-        methods[0].flavour = FJ_CORO;
+    /* Methods in the executor's own kind, but for one that would block its loop. */
+    for (unsigned i = 0; i < IN_ITS_OWN_KIND; i++) {
+        if (strcmp(executor, "green") == 0)
+            methods[i].flavour = FJ_GREEN;
+        else if (i != 1 && (strcmp(executor, "coroutine") == 0 || strcmp(executor, "bridged") == 0))
+            methods[i].flavour = FJ_CORO;
+    }
     opts.executor = executor;
-    fj_code code = fj_server_new(transport, &here, &opts, &server, &err);
+    fj_code code = fj_run_signals(&err);
+    tell("began");
+    if (code == FJ_OK)
+        code = fj_server_new(transport, &here, &opts, &server, &err);
     if (code == FJ_OK)
         code = fj_server_add(server, &endpoint, NULL, &err);
     if (code == FJ_OK)
         code = fj_server_start(server, &err);
     if (code == FJ_OK) {
+        life_has(transport, NULL, server, topic);
         tell("ready");
         code = fj_run(&err);
+        if (code == FJ_TIMEOUT) { /* what was given up still runs, on what would be freed */
+            (void)die("drain", code, err);
+            _exit(1);
+        }
     }
     if (code == FJ_OK)
         code = fj_server_wait(server, fj_in_seconds(30), &err);
@@ -322,10 +358,13 @@ static const char *word(const json_t *o, const char *name, const char *otherwise
 static struct op op_of(const json_t *order, const char *kind)
 {
     const char *method = word(order, "method", "run_it");
+    unsigned i = 0;
 
+    while (i + 1 < METHODS && strcmp(methods[i].name, method) != 0)
+        i++;
     return (struct op){ .seq = number(order, "seq", 0),
                         .kind = kind,
-                        .method = strcmp(method, "block") == 0 ? "block" : "run_it",
+                        .method = methods[i].name,
                         .ms = number(order, "ms", 0),
                         .bytes = number(order, "bytes", 0),
                         .timeout = real(order, "timeout", 2) };
@@ -374,6 +413,7 @@ static int order(fj_transport *transport, const char *executor, const char *topi
     if (code != FJ_OK)
         return die("client", code, err);
     kind_of_executor = executor;
+    life_has(transport, client, NULL, topic);
     tell("ready");
     while (fgets(line, sizeof line, stdin) != NULL) {
         json_t *o = json_loads(line, 0, NULL);
@@ -383,6 +423,8 @@ static int order(fj_transport *transport, const char *executor, const char *topi
             loaded = true;
         } else if (strcmp(what, "rest") == 0) {
             rest(&loaded, thread);
+        } else if (strcmp(what, "fork") == 0) {
+            say(json_pack("{s:s, s:b}", "ev", "forked", "good", life_fork(word(o, "how", ""))));
         } else if (strcmp(what, "cast") == 0 || strcmp(what, "fanout") == 0 || strcmp(what, "call") == 0) {
             struct op op = op_of(o, what[0] == 'f'                     ? "fanout"
                                     : what[1] == 'a' && what[2] == 'l' ? "call"
@@ -413,31 +455,58 @@ static fj_code set(fj_conf *conf, const char *text, fj_error **err)
     return fj_conf_set(conf, group, key, text + n, err);
 }
 
-int main(int argc, char **argv)
+static int cycles(fj_conf *conf, char **argv, unsigned n)
+{
+    fj_error *err = NULL;
+    fj_code code = life_cycles(conf, argv[2], argv[3], argv[4], n, strcmp(argv[1], "clients") == 0, say, &err);
+
+    if (code != FJ_OK)
+        return die("cycles", code, err);
+    tell("stopped");
+    return 0;
+}
+
+static int live(fj_conf *conf, char **argv, const char *name)
 {
     fj_transport *transport = NULL;
-    fj_conf *conf = fj_conf_new();
+    fj_error *err = NULL;
+    bool is_server = strcmp(argv[1], "server") == 0;
+    fj_code code = fj_transport_open(conf, strcmp(argv[3], "-") != 0 ? argv[3] : NULL, &transport, &err);
+
+    if (code != FJ_OK)
+        return die("open", code, err);
+    life_reload_at_hup(transport, say);
+    int status = is_server ? serve(transport, argv[2], argv[4], name) : order(transport, argv[2], argv[4]);
+    fj_transport_free(transport);
+    if (!is_server && status == 0)
+        tell("stopped");
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = "one", *times = NULL;
     fj_error *err = NULL;
     fj_code code = FJ_OK;
 
-    if (argc < 5 || conf == NULL)
+    if (argc < 5)
         return 2;
-    bool is_server = strcmp(argv[1], "server") == 0;
-    const char *name = "one";
-    for (int i = 5; i < argc && code == FJ_OK; i++) {
+    life_block_hup();
+    fj_conf *conf = fj_conf_new();
+    for (int i = 5; i < argc && code == FJ_OK && conf != NULL; i++) {
         if (strncmp(argv[i], "server=", 7) == 0)
             name = argv[i] + 7;
+        else if (strncmp(argv[i], "times=", 6) == 0)
+            times = argv[i] + 6;
+        else if (strncmp(argv[i], "conf=", 5) == 0)
+            code = fj_conf_read(conf, argv[i] + 5, &err);
         else
             code = set(conf, argv[i], &err);
     }
-    if (code == FJ_OK)
-        code = fj_transport_open(conf, argv[3], &transport, &err);
-    if (code != FJ_OK)
-        return die("open", code, err);
-    int status = is_server ? serve(transport, argv[2], argv[4], name) : order(transport, argv[2], argv[4]);
-    fj_transport_free(transport);
+    if (conf == NULL || code != FJ_OK)
+        return die("configure", code, err);
+    int status =
+        times != NULL ? cycles(conf, argv, (unsigned)strtoul(times, NULL, 10)) : live(conf, argv, name);
     fj_conf_free(conf);
-    if (!is_server && status == 0)
-        tell("stopped");
     return status;
 }
