@@ -17,8 +17,9 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 static const fj__option table[] = {
-    { "DEFAULT", "transport_url", FJ__OPT_URL, "rabbit://", ANY, NULL, NULL, NULL, FJ__FIXED,
-      "The broker: transport://user:password@host:port[,...]/virtual_host?option=value" },
+    { "DEFAULT", "transport_url", FJ__OPT_URL, "rabbit://", ANY, NULL, NULL, NULL, FJ__RELOADS,
+      "The broker: transport://user:password@host:port[,...]/virtual_host?option=value.  Of what is in use, "
+      "users and passwords may change." },
     { "DEFAULT", "control_exchange", FJ__OPT_STRING, "openstack", ANY, NULL, NULL, NULL, FJ__FIXED,
       "The exchange of targets that name none." },
     { "DEFAULT", "rpc_response_timeout", FJ__OPT_INT, "60", 1, 1e9, "s", NULL, NULL, FJ__RELOADS,

@@ -19,15 +19,15 @@ enum { FRAME_MAX = 131072 /* as oslo.messaging answers tune: wire.md section 2 *
 static bool make_engine(fj__link *l, fj_deadline now)
 {
     const fj__amqp_settings *s = l->settings;
-    const fj__amqp_host *h = fj__link_host(l);
+    const fj__login *login = fj__login_of(&fj__link_host(l)->login);
     char id[37];
     fj_error *error = NULL;
 
     fj__id_uuid(id);
     char *name = fj__format("%s:%d:%s", s->program, (int)getpid(), id);
     fj__engine_opts o = { .vhost = s->vhost,
-                          .user = h->user,
-                          .password = fj__secret_text(&h->password),
+                          .user = login->user,
+                          .password = fj__secret_text(&login->password),
                           .mechanism = s->login_method,
                           .connection_name = name != NULL ? name : s->program,
                           .channel_max = FJ__LINK_CHANNEL_MAX,

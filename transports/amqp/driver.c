@@ -426,13 +426,15 @@ static bool listens(fj_driver *base)
     return all;
 }
 
-/* Certificates; everything else is as it was at open. */
+/* Certificates and logins; everything else is as it was at open. */
 static fj_code reload(fj_driver *base, const fj_conf *conf, fj_error **err)
 {
     amqp_driver *d = driver_of(base);
     fj_code code = d->settings.tls != NULL ? fj__tls_reload(d->settings.tls, conf, err) : FJ_OK;
 
-    if (d->settings.tls == NULL || code != FJ_OK)
+    if (code == FJ_OK)
+        code = fj__amqp_settings_reload(&d->settings, conf, err);
+    if (code != FJ_OK)
         return code;
     for (fj__domain *domain = d->domain; domain != NULL; domain = after(d, domain)) {
         fj_deadline now = fj_now();

@@ -15,20 +15,28 @@
  * two hundred clients that were cut off at once come back in any one second. */
 enum { SPLAY = 7 };
 
-/* wire.md section 1: a missing host is localhost, a missing port 5672, missing credentials guest (per host). */
+/* wire.md section 1: a missing host is localhost, a missing port 5672. */
+static const char *name_of(const fj_url *url, size_t i)
+{
+    const char *name = i < fj_url_hosts(url) ? fj_url_host(url, i) : NULL;
+
+    return name != NULL && *name != '\0' ? name : "localhost";
+}
+
+static void port_of(const fj_url *url, size_t i, char text[8])
+{
+    unsigned port = i < fj_url_hosts(url) ? fj_url_port(url, i) : 0;
+
+    (void)snprintf(text, 8, "%u", port != 0 ? port & 0xffffu : 5672u);
+}
+
 static bool add_host(fj__amqp_settings *s, const fj_url *url, size_t i)
 {
     fj__amqp_host *h = &s->hosts[s->host_count++];
-    bool given = i < fj_url_hosts(url);
-    const char *name = given ? fj_url_host(url, i) : NULL;
-    const char *user = given ? fj_url_user(url, i) : NULL;
-    const char *word = given ? fj_url_password(url, i) : NULL;
-    unsigned port = given ? fj_url_port(url, i) : 0;
-    h->name = fj__strdup(name != NULL && *name != '\0' ? name : "localhost");
-    h->user = fj__strdup(user != NULL && *user != '\0' ? user : "guest");
-    h->password.hidden = fj__strdup(word != NULL && *word != '\0' ? word : "guest");
-    (void)snprintf(h->port, sizeof h->port, "%u", port != 0 ? port & 0xffffu : 5672u);
-    return h->name != NULL && h->user != NULL && h->password.hidden != NULL;
+
+    h->name = fj__strdup(name_of(url, i));
+    port_of(url, i, h->port);
+    return h->name != NULL && fj__login_put(&h->login, url, i);
 }
 
 static void read_options(const fj_conf *conf, fj__amqp_settings *s)
@@ -118,6 +126,7 @@ fj_code fj__amqp_settings_read(const fj_conf *conf, const fj_url *url, fj__amqp_
     s->exchange = fj__strdup(exchange != NULL ? exchange : "openstack");
     s->login_method = fj__strdup(login != NULL ? login : "AMQPLAIN");
     s->program = fj__strdup(program_invocation_short_name);
+    s->follows = fj__login_follows(conf, url);
     read_options(conf, s);
     if (s->hosts == NULL || !whole || !s->vhost || !s->exchange || !s->login_method || !s->program) {
         fj__amqp_settings_fini(s);
@@ -133,12 +142,43 @@ fj_code fj__amqp_settings_read(const fj_conf *conf, const fj_url *url, fj__amqp_
     return code;
 }
 
+static bool same_places(const fj__amqp_settings *s, const fj_url *url)
+{
+    size_t hosts = fj_url_hosts(url) != 0 ? fj_url_hosts(url) : 1;
+    bool same = hosts == s->host_count && strcmp(s->vhost, fj_url_vhost(url)) == 0;
+
+    for (size_t i = 0; same && i < hosts; i++) {
+        char port[8];
+        port_of(url, i, port);
+        same = strcmp(s->hosts[i].name, name_of(url, i)) == 0 && strcmp(s->hosts[i].port, port) == 0;
+    }
+    return same;
+}
+
+fj_code fj__amqp_settings_reload(fj__amqp_settings *s, const fj_conf *conf, fj_error **err)
+{
+    fj_url *url = NULL;
+
+    if (!s->follows)
+        return FJ_OK;
+    fj_code code = fj_url_parse(fj_conf_str(conf, "DEFAULT", "transport_url"), &url, err);
+    if (code == FJ_OK && !same_places(s, url))
+        code = fj_fail(err, FJ_BAD_CONFIG,
+                       "transport_url: users and passwords may change while it is in use; other hosts, ports "
+                       "or a virtual host need a start");
+    for (size_t i = 0; code == FJ_OK && i < s->host_count; i++) {
+        if (!fj__login_put(&s->hosts[i].login, url, i))
+            code = fj_fail(err, FJ_NOMEM, "out of memory");
+    }
+    fj_url_free(url);
+    return code;
+}
+
 void fj__amqp_settings_fini(fj__amqp_settings *s)
 {
     for (size_t i = 0; i < s->host_count; i++) {
         fj__free(s->hosts[i].name);
-        fj__free(s->hosts[i].user);
-        fj__secret_clear(&s->hosts[i].password);
+        fj__login_fini(&s->hosts[i].login);
     }
     fj__free(s->hosts);
     fj__free(s->vhost);

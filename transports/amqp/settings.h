@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef FJORD_AMQP_SETTINGS_H
 #define FJORD_AMQP_SETTINGS_H
-/* What the driver takes from the configuration and the URL, once, at open.  Immutable afterwards, but for failed_ns. */
-#include "base/log.h"
+/* What the driver takes from the configuration and the URL, once, at open.  Immutable afterwards, but for failed_ns and logins. */
+#include "transports/amqp/logins.h"
 #include "transports/amqp/namer.h"
 #include "transports/amqp/packing.h"
 #include "transports/amqp/tls.h"
@@ -15,8 +15,7 @@
 typedef struct {
     char *name;
     char port[8];
-    char *user;
-    fj__secret password;
+    fj__login_now login;       /* may change: see fj__amqp_settings_reload() */
     _Atomic int64_t failed_ns; /* when any connection last could not reach it; 0: it could */
 } fj__amqp_host;
 
@@ -40,6 +39,7 @@ typedef struct {
     double connect_timeout, retry_interval, retry_backoff, retry_max;
     double reconnect_delay, reconnect_splay, missing_reply_queue;
     bool resend;
+    bool follows;          /* the URL is the configuration's: a new login there is for this one */
     fj__body_form packing; /* of bodies sent */
     fj__namer *namer;      /* of reply and fanout queues that are to outlive the process; NULL: random names */
     fj__tls *tls;          /* NULL: plain */
@@ -47,6 +47,9 @@ typedef struct {
 } fj__amqp_settings;
 
 fj_code fj__amqp_settings_read(const fj_conf *conf, const fj_url *url, fj__amqp_settings *ret, fj_error **err);
+/** Take in users and passwords that changed in the configuration's URL; the rest of it is as it was.
+ *  @errors BAD_CONFIG: other parts of it changed, and nothing is taken in; BAD_URL, NOMEM   @thread one at a time */
+fj_code fj__amqp_settings_reload(fj__amqp_settings *s, const fj_conf *conf, fj_error **err);
 void fj__amqp_settings_fini(fj__amqp_settings *s);
 
 #endif
