@@ -33,9 +33,10 @@ FJ_API FJ_MAY_AWAIT fj_transport *fj_transport_free(fj_transport *transport);
 /** The configuration in use.  Lends, as long as the transport. */
 FJ_API const fj_conf *fj_transport_conf(const fj_transport *transport);
 /** fj_conf_reload() of the configuration in use, as a service does at SIGHUP: the log, clients made and servers started or stopped
- *  from now on follow it, and connections made from now on have the certificates that its files hold now.  One thread at a time.
+ *  from now on follow it, and connections made from now on have the certificates that its files hold now, and the users and passwords
+ *  of its transport_url, unless the transport was opened with another URL.  One thread at a time.
  *  @errors as fj_conf_reload(), which then changed nothing; BAD_CONFIG for log_components that are not understood, and for
- *          certificates that cannot be used (those before stay in use), the rest being taken in; FORKED   @blocks on the file system */
+ *          certificates that cannot be used and hosts other than those in use (those before stay), the rest being taken in; FORKED   @blocks on the file system */
 FJ_API FJ_MUST_USE fj_code fj_transport_reload(fj_transport *transport, fj_conf_changed changed, void *user,
                                                fj_error **err);
 /** The URL with its passwords hidden.  Lends. */
