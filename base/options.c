@@ -143,7 +143,8 @@ static const fj__option table[] = {
     { RABBIT, "hostname", FJ__OPT_STRING, NULL, ANY, NULL, NULL, NULL, FJ__FIXED,
       "The host in the names of use_queue_manager; unset: this one's.", FJ__LATER },
     { RABBIT, "processname", FJ__OPT_STRING, NULL, ANY, NULL, NULL, NULL, FJ__FIXED,
-      "The process in the names of use_queue_manager; unset: the program's name.  No two services of a host have "
+      "The process in the names of use_queue_manager; unset: the program's name.  No two services of a host "
+      "have "
       "the same.",
       FJ__LATER },
 
@@ -211,6 +212,10 @@ static const fj__option table[] = {
       "Whether a message that may have been sent goes out again after a lost connection." },
     { "fjord", "max_message_bytes", FJ__OPT_INT, "16777216", 1024, 1e9, "bytes", NULL, NULL, FJ__FIXED,
       "The largest message taken or sent." },
+    { "fjord", "reply_queues", FJ__OPT_LIST, "reply_,amq.rabbitmq.reply-to.", ANY, NULL, NULL, NULL, FJ__FIXED,
+      "How the names of queues begin that a server sends answers to; a call that wants its answer elsewhere is "
+      "rejected.  "
+      "Empty: any." },
     { "fjord", "max_json_depth", FJ__OPT_INT, "64", 1, 1000, NULL, NULL, NULL, FJ__FIXED,
       "How deep arrays and objects may nest in a message." },
     { "fjord", "json_odd_values", FJ__OPT_CHOICE, "wrap", ANY, NULL, "wrap null refuse", NULL, FJ__FIXED,

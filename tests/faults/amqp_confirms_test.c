@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MANY = 40, ALWAYS = 1000000, CALLERS = 4, CALLS = 400, LOSSES = 12 };
+enum { MANY = 40, ALWAYS = 1000000, CALLERS = 4, CALLS = 400, LOSSES = 6 };
 
 static void rule_at_publish(rig *r, broker_fault_kind kind, unsigned skip, unsigned times)
 {

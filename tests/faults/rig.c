@@ -224,7 +224,7 @@ void rig_down(rig *r)
     cutter_free(r->client_cutter);
     rig_until(nobody_there, r->b, "the end of the connections");
     ck_assert_uint_eq(broker_unacked(r->b), 0);
-    ck_assert_uint_eq(broker_bad_acks(r->b), 0);
+    ck_assert(r->lies || broker_bad_acks(r->b) == 0);
     broker_free(r->b);
     ledger_free(r->book);
     fj_event_free(r->gate);

@@ -32,6 +32,7 @@ typedef struct rig {
     bool serving, over; /* under the lock */
     fj_code start_code, run_code;
     fj_error *start_error;
+    bool lies; /* the broker does: acks may be of what it never handed out */
 } rig;
 
 typedef struct {

@@ -93,6 +93,8 @@ void broker_user(broker *b, const char *user, const char *password);
 unsigned broker_seen(broker *b, amqp_method_number_t id);
 /** Wait until a method came @p count times.  @return false after @p ms */
 bool broker_wait(broker *b, amqp_method_number_t id, unsigned count, int ms);
+/** Bytes of output that have not been written yet, of all connections. */
+size_t broker_unsaid(broker *b);
 unsigned broker_connections(broker *b); /* open now */
 unsigned broker_accepted(broker *b);    /* ever */
 /** Ready messages of a queue, or -1 when there is no such queue. */
@@ -122,6 +124,9 @@ bool broker_capable(broker *b, const char *what);
 /** Publish as some other client would. @return how many queues took it */
 unsigned broker_publish(broker *b, const char *exchange, const char *key,
                         const amqp_basic_properties_t *properties, const void *body, size_t n);
+/** The same with the properties as on the wire, from the flags on. */
+unsigned broker_publish_with(broker *b, const char *exchange, const char *key, const void *properties,
+                             size_t properties_n, const void *body, size_t n);
 /** A queue that nobody owns, bound unless @p exchange is NULL. */
 void broker_queue_add(broker *b, const char *queue, const char *exchange, const char *key);
 /** Take the first ready message of a queue; wait for one up to @p ms.  @return gives (free()) its body, or NULL */

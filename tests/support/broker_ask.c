@@ -169,3 +169,14 @@ bool broker_wait_ready(broker *b, const char *name, int n, int ms)
     bk_unlock(b);
     return enough;
 }
+
+size_t broker_unsaid(broker *b)
+{
+    size_t n = 0;
+
+    bk_lock(b);
+    for (const conn *c = b->conns; c != NULL; c = c->next)
+        n += fj__buf_len(&c->out);
+    bk_unlock(b);
+    return n;
+}

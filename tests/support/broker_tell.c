@@ -67,10 +67,16 @@ unsigned broker_publish(broker *b, const char *x, const char *key, const amqp_ba
         amqp_encode_properties(AMQP_BASIC_CLASS, (void *)(uintptr_t)(properties != NULL ? properties : &none),
                                (amqp_bytes_t){ sizeof encoded, encoded });
     bk_must_ok(len >= 0);
+    return broker_publish_with(b, x, key, encoded, (size_t)len, body, n);
+}
+
+unsigned broker_publish_with(broker *b, const char *x, const char *key, const void *properties,
+                             size_t properties_n, const void *body, size_t n)
+{
     message m = { .exchange = (char *)(uintptr_t)x,
                   .key = (char *)(uintptr_t)key,
-                  .properties = encoded,
-                  .properties_len = (size_t)len,
+                  .properties = (uint8_t *)(uintptr_t)properties,
+                  .properties_len = properties_n,
                   .body = (uint8_t *)(uintptr_t)(n != 0 ? body : ""),
                   .body_len = n };
 

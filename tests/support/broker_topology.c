@@ -212,7 +212,8 @@ static int64_t expires(broker *b, const message *m)
     void *decoded = NULL;
     char text[24] = "";
 
-    if (amqp_decode_properties(AMQP_BASIC_CLASS, &b->pool, (amqp_bytes_t){ m->properties_len, m->properties },
+    if (fj__properties_check(m->properties, m->properties_len) != NULL ||
+        amqp_decode_properties(AMQP_BASIC_CLASS, &b->pool, (amqp_bytes_t){ m->properties_len, m->properties },
                                &decoded) < 0)
         return 0;
     p = decoded;

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { REDO_MS = 1000, FANOUT = 2 };
+enum { REDO_MS = 1000, LONGEST = 10 /* digits of an expiration: 115 days */, FANOUT = 2 };
 
 bool fj__listener_stale(const fj__amqp_listener *l, unsigned epoch)
 {
@@ -100,6 +100,24 @@ static int64_t offset_of(const fj__amqp_listener *l, const fj__event *ev)
     return 0; /* it came out of a stream all the same, and is not to be rejected */
 }
 
+/* A call's expiration is what was left until its deadline when it was sent, in milliseconds: counted from now that is over later
+ * than the deadline, and never sooner. */
+static fj_deadline expires(const amqp_basic_properties_t *p, fj_deadline now)
+{
+    int64_t ms = 0;
+
+    if (p == NULL || (p->_flags & AMQP_BASIC_EXPIRATION_FLAG) == 0 || p->expiration.len == 0 ||
+        p->expiration.len > LONGEST)
+        return fj_never();
+    for (size_t i = 0; i < p->expiration.len; i++) {
+        char c = ((const char *)p->expiration.bytes)[i];
+        if (c < '0' || c > '9')
+            return fj_never();
+        ms = 10 * ms + (c - '0');
+    }
+    return (fj_deadline){ now.ns + ms * 1000000 };
+}
+
 static void on_deliver(fj__amqp_listener *l, const fj__event *ev, fj_deadline now)
 {
     struct fj__raw *raw = NULL;
@@ -123,6 +141,7 @@ static void on_deliver(fj__amqp_listener *l, const fj__event *ev, fj_deadline no
                              .from = from_of(ev),
                              .offset = offset,
                              .arrived = now,
+                             .expires = expires(ev->properties, now),
                              .n = ev->body_len };
     if (ev->body_len != 0)
         memcpy(raw->body, ev->body, ev->body_len);
@@ -332,10 +351,9 @@ static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
     case FJ__EV_DELIVER:
         on_deliver(l, ev, now);
         break;
-    case FJ__EV_OVERSIZE:
+    case FJ__EV_SKIPPED:
         fj__put_reject(l, ev->tag, offset_of(l, ev), false);
-        fj__domain_note(l->d, FJ_LOG_WARNING,
-                        fj__format("a message on %s over [fjord] max_message_bytes is rejected", l->topic));
+        fj__listener_complain(l, "rejected", ev->text, now);
         break;
     case FJ__EV_CANCEL:
         l->consuming &= ~tag_bit(ev->text, strlen(ev->text));

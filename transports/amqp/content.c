@@ -46,16 +46,22 @@ static bool finish_content(fj__engine *e, fj__engine_channel *c, const uint8_t *
     if (decoded == NULL)
         return false;
     amqp_bytes_t encoded = { fj__buf_len(&c->header), c->header.bytes + c->header.begin };
-    int rc = amqp_decode_properties(AMQP_BASIC_CLASS, &e->pool, encoded, &properties);
-    if (rc < 0) {
+    int rc = c->why == NULL ? amqp_decode_properties(AMQP_BASIC_CLASS, &e->pool, encoded, &properties) : 0;
+    if (rc < 0 && rc != AMQP_STATUS_NO_MEMORY && c->method == AMQP_BASIC_DELIVER_METHOD) {
+        c->why = "content properties that cannot be read";
+        c->skip = true;
+    } else if (rc < 0) {
         fj__engine_fail(e, rc == AMQP_STATUS_NO_MEMORY ? FJ_NOMEM : FJ_PROTOCOL,
                         "a message with content properties that cannot be read: %s", amqp_error_string2(rc));
         return false;
     }
     bool returned = c->method == AMQP_BASIC_RETURN_METHOD;
     fill_content(ret, c->method, decoded);
-    ret->kind = returned ? FJ__EV_RETURN : c->skip ? FJ__EV_OVERSIZE : FJ__EV_DELIVER;
-    ret->text = returned ? fj__shown_text(e, ((const amqp_basic_return_t *)decoded)->reply_text) : NULL;
+    ret->kind = returned ? FJ__EV_RETURN : c->skip ? FJ__EV_SKIPPED : FJ__EV_DELIVER;
+    ret->text = returned         ? fj__shown_text(e, ((const amqp_basic_return_t *)decoded)->reply_text)
+                : c->why != NULL ? c->why
+                : c->skip        ? "more than [fjord] max_message_bytes"
+                                 : NULL;
     ret->channel = c->number;
     ret->method = (amqp_method_t){ c->method, decoded };
     ret->properties = properties;
@@ -76,17 +82,19 @@ static bool on_header(fj__engine *e, fj__engine_channel *c, const fj__frame *fra
         return false;
     }
     const char *why = fj__properties_check(frame->payload + 12, frame->len - 12);
-    if (why != NULL) {
+    if (why != NULL && c->method != AMQP_BASIC_DELIVER_METHOD) {
         fj__engine_fail(e, FJ_PROTOCOL, "the broker sent %s", why);
         return false;
     }
-    if (!fj__buf_append(&c->header, frame->payload + 12, frame->len - 12)) {
+    c->why =
+        why; /* anybody may have published it: that is no reason to lose the connection each time it is delivered */
+    if (why == NULL && !fj__buf_append(&c->header, frame->payload + 12, frame->len - 12)) {
         fj__engine_fail(e, FJ_NOMEM, "no memory for a message's properties");
         return false;
     }
     c->body_size = fj__get64(frame->payload + 4);
     c->body_have = 0;
-    c->skip = c->body_size > e->body_max;
+    c->skip = why != NULL || c->body_size > e->body_max;
     c->stage = FJ__STAGE_BODY;
     return c->body_size == 0 ? finish_content(e, c, (const uint8_t *)"", ret) : false;
 }

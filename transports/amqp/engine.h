@@ -36,7 +36,7 @@ typedef struct {
     uint32_t frame_max;          /* 131072 */
     uint16_t heartbeat;          /* seconds; 0: none */
     unsigned heartbeat_rate;     /* how many go out in that time; less than 2: 2 */
-    size_t body_max;             /* largest content body taken; a larger one is skipped: FJ__EV_OVERSIZE */
+    size_t body_max;             /* largest content body taken; a larger one is skipped: FJ__EV_SKIPPED */
     int64_t handshake_ns;        /* from start to open at most */
 } fj__engine_opts;
 
@@ -44,11 +44,12 @@ typedef enum {
     FJ__EV_NONE = 0,
     FJ__EV_OPEN,   /* the handshake is done */
     FJ__EV_METHOD, /* a method on a channel > 0 that is none of the below (open-ok, declare-ok, consume-ok...) */
-    FJ__EV_DELIVER,  /* basic.deliver with its content */
-    FJ__EV_RETURN,   /* basic.return with its content; body is NULL when it is too long */
-    FJ__EV_OVERSIZE, /* a basic.deliver whose body was over body_max and skipped: tag is set, body is empty */
-    FJ__EV_CONFIRM,  /* basic.ack or basic.nack of a publish: tag, multiple, nack */
-    FJ__EV_CANCEL,   /* basic.cancel: the broker cancelled a consumer: text is the consumer tag */
+    FJ__EV_DELIVER, /* basic.deliver with its content */
+    FJ__EV_RETURN,  /* basic.return with its content; body is NULL when it is too long */
+    FJ__EV_SKIPPED, /* a basic.deliver whose body is over body_max, or whose properties cannot be read: text says which; tag is
+                      * set, body is empty */
+    FJ__EV_CONFIRM, /* basic.ack or basic.nack of a publish: tag, multiple, nack */
+    FJ__EV_CANCEL,  /* basic.cancel: the broker cancelled a consumer: text is the consumer tag */
     FJ__EV_CHANNEL_CLOSED, /* by the broker: code, text, method (class << 16 | method that caused it); close-ok was queued */
     FJ__EV_BLOCKED, /* connection.blocked: text is the reason */
     FJ__EV_UNBLOCKED,
@@ -69,7 +70,7 @@ typedef struct {
     const amqp_basic_properties_t *properties;
     const uint8_t *body;
     size_t body_len;
-    /* RETURN, CHANNEL_CLOSED, CLOSED, BLOCKED, CANCEL */
+    /* RETURN, SKIPPED, CHANNEL_CLOSED, CLOSED, BLOCKED, CANCEL */
     uint16_t code;
     uint32_t cause;   /* method id */
     const char *text; /* NUL-terminated */

@@ -25,6 +25,7 @@ typedef struct {
     fj__stage stage;
     amqp_method_number_t method; /* that the content belongs to */
     bool skip;                   /* its body is counted, not kept */
+    const char *why;             /* its properties cannot be read; NULL: they can */
     fj__buf args, header, body;
     uint64_t body_size, body_have;
 } fj__engine_channel;

@@ -148,6 +148,18 @@ void fj__incoming_watch(fj__incoming *in, fj_deadline now)
     (void)fj__timer_set(&in->l->d->timers, &in->monitor, (fj_deadline){ now.ns + in->interval_ns });
 }
 
+/* Whoever may publish here could else have us fill any queue of the broker. */
+static bool may_answer(const fj__amqp_settings *s, const char *queue)
+{
+    if (queue == NULL || s->reply_queues[0] == NULL)
+        return true;
+    for (size_t i = 0; s->reply_queues[i] != NULL; i++) {
+        if (strncmp(queue, s->reply_queues[i], strlen(s->reply_queues[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
 fj__incoming *fj__incoming_new(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoch, json_t *message,
                                fj_error **error)
 {
@@ -159,6 +171,16 @@ fj__incoming *fj__incoming_new(fj__amqp_listener *l, const struct fj__raw *raw, 
         return NULL;
     }
     if (fj__message_take(message, &in->ids, error) != FJ_OK) {
+        json_decref(message);
+        fj__free(in);
+        return NULL;
+    }
+    if (!may_answer(l->d->settings, in->ids.reply_q)) {
+        (void)fj_fail(
+            error, FJ_BAD_MESSAGE,
+            "it wants its answer in the queue %.100s, which is none for answers ([fjord] reply_queues)",
+            in->ids.reply_q);
+        fj__request_in_fini(&in->ids);
         json_decref(message);
         fj__free(in);
         return NULL;

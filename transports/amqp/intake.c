@@ -4,6 +4,8 @@
 
 #include "base/alloc.h"
 
+#define COMPLAIN_NS 1000000000LL
+
 /* Read one message, without the lock.  NULL: it is of no use; *error says why. */
 static fj__incoming *read_raw(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoch, fj_error **error)
 {
@@ -18,6 +20,23 @@ static fj__incoming *read_raw(fj__amqp_listener *l, const struct fj__raw *raw, u
     return fj__incoming_new(l, raw, epoch, message, error);
 }
 
+/* Whoever publishes may do so as often as he likes: one line a second says it. */
+void fj__listener_complain(fj__amqp_listener *l, const char *what, const char *why, fj_deadline now)
+{
+    if (l->complained_ns != 0 && now.ns - l->complained_ns < COMPLAIN_NS) {
+        l->unsaid++;
+        return;
+    }
+    if (l->unsaid != 0)
+        fj__domain_note(l->d, FJ_LOG_WARNING,
+                        fj__format("a message on %s is %s: %s (and %u before it, since this was last said)",
+                                   l->topic, what, why, l->unsaid));
+    else
+        fj__domain_note(l->d, FJ_LOG_WARNING, fj__format("a message on %s is %s: %s", l->topic, what, why));
+    l->complained_ns = now.ns;
+    l->unsaid = 0;
+}
+
 /* Under the lock again: is it new?  Answers whether it is to be given out. */
 static bool admit(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoch, fj__incoming *in,
                   const fj_error *error)
@@ -26,10 +45,16 @@ static bool admit(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoc
         return false;
     if (in == NULL) {
         bool requeue = fj_error_code(error) == FJ_NOMEM; /* nothing is wrong with it */
-        fj__domain_note(l->d, FJ_LOG_WARNING,
-                        fj__format("a message on %s is %s: %s", l->topic, requeue ? "given back" : "rejected",
-                                   fj_error_text(error)));
+        fj__listener_complain(l, requeue ? "given back" : "rejected", fj_error_text(error), fj_now());
         fj__put_reject(l, raw->tag, raw->offset, requeue);
+        return false;
+    }
+    if (in->base.wants_reply && fj_passed(raw->expires)) { /* its caller has given up: why should it run? */
+        fj__domain_note(l->d, FJ_LOG_INFO,
+                        fj__format("message ID %s is too late: it does not run", in->ids.msg_id));
+        fj__put_ack(l, raw->tag, false);
+        if (raw->offset >= 0)
+            fj__stream_settle(&l->stream, raw->offset);
         return false;
     }
     if (in->ids.unique_id != NULL && !fj__window_add(&l->window, in->ids.unique_id)) {

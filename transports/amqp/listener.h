@@ -29,9 +29,9 @@ struct fj__raw {
     uint64_t tag;
     bool redelivered, json;
     fj__body_form form;
-    uint8_t from;   /* which of the queues */
-    int64_t offset; /* in the stream of a fanout; -1: it is of a queue */
-    fj_deadline arrived;
+    uint8_t from;                 /* which of the queues */
+    int64_t offset;               /* in the stream of a fanout; -1: it is of a queue */
+    fj_deadline arrived, expires; /* expires: nobody waits for it any more */
     size_t n;
     char body[];
 };
@@ -60,7 +60,9 @@ struct fj__amqp_listener {
     size_t waiting, unacked; /* in the ring; given to poll() and not acked */
     size_t waiting_of[FJ__QUEUES], unacked_of[FJ__QUEUES];
     fj__window window;
-    int event_fd; /* -1 until somebody asks for it */
+    int64_t complained_ns; /* of messages that are of no use */
+    unsigned unsaid;       /* so many since */
+    int event_fd;          /* -1 until somebody asks for it */
     atomic_bool interrupted;
 };
 
@@ -88,6 +90,10 @@ static inline fj__incoming *fj__incoming_of(fj_incoming *in)
 }
 
 /* All that follows needs the domain's lock, but where it says that it takes it. */
+
+/* intake.c */
+/** Log that a message is rejected or given back, and why; not more often than once a second. */
+void fj__listener_complain(fj__amqp_listener *l, const char *what, const char *why, fj_deadline now);
 
 /* consumer.c */
 /** What the channel does with its events; to be copied into the listener's. */

@@ -253,11 +253,10 @@ static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
     case FJ__EV_DELIVER:
         on_deliver(r, ev, now);
         break;
-    case FJ__EV_OVERSIZE:
+    case FJ__EV_SKIPPED:
         r->unacked = ev->tag;
         r->unacked_n++;
-        fj__domain_note(r->domain, FJ_LOG_WARNING,
-                        fj__strdup("a reply over [fjord] max_message_bytes is dropped"));
+        fj__domain_note(r->domain, FJ_LOG_WARNING, fj__format("a reply is dropped: %s", ev->text));
         break;
     case FJ__EV_METHOD:
         if (ev->method.id == AMQP_BASIC_CONSUME_OK_METHOD) {

@@ -39,6 +39,23 @@ static bool add_host(fj__amqp_settings *s, const fj_url *url, size_t i)
     return h->name != NULL && fj__login_put(&h->login, url, i);
 }
 
+/* @return false when memory ran out */
+static bool keep_reply_queues(const fj_conf *conf, fj__amqp_settings *s)
+{
+    const char *const *list = fj_conf_list(conf, "fjord", "reply_queues");
+    size_t n = 0;
+
+    while (list != NULL && list[n] != NULL)
+        n++;
+    s->reply_queues = fj__zalloc((n + 1) * sizeof *s->reply_queues);
+    for (size_t i = 0; s->reply_queues != NULL && i < n; i++) {
+        s->reply_queues[i] = fj__strdup(list[i]);
+        if (s->reply_queues[i] == NULL)
+            return false;
+    }
+    return s->reply_queues != NULL;
+}
+
 static void read_options(const fj_conf *conf, fj__amqp_settings *s)
 {
     int64_t heartbeat = fj_conf_int(conf, RABBIT, "heartbeat_timeout_threshold");
@@ -128,6 +145,7 @@ fj_code fj__amqp_settings_read(const fj_conf *conf, const fj_url *url, fj__amqp_
     s->program = fj__strdup(program_invocation_short_name);
     s->follows = fj__login_follows(conf, url);
     read_options(conf, s);
+    whole = keep_reply_queues(conf, s) && whole;
     if (s->hosts == NULL || !whole || !s->vhost || !s->exchange || !s->login_method || !s->program) {
         fj__amqp_settings_fini(s);
         return fj_fail(err, FJ_NOMEM, "out of memory");
@@ -181,6 +199,9 @@ void fj__amqp_settings_fini(fj__amqp_settings *s)
         fj__login_fini(&s->hosts[i].login);
     }
     fj__free(s->hosts);
+    for (size_t i = 0; s->reply_queues != NULL && s->reply_queues[i] != NULL; i++)
+        fj__free(s->reply_queues[i]);
+    fj__free(s->reply_queues);
     fj__free(s->vhost);
     fj__free(s->exchange);
     fj__free(s->login_method);

@@ -41,6 +41,7 @@ typedef struct {
     bool resend;
     bool follows;          /* the URL is the configuration's: a new login there is for this one */
     fj__body_form packing; /* of bodies sent */
+    char **reply_queues;   /* how names of them may begin; NULL at the end */
     fj__namer *namer;      /* of reply and fanout queues that are to outlive the process; NULL: random names */
     fj__tls *tls;          /* NULL: plain */
     fj_json_opts json;
