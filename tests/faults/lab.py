@@ -51,22 +51,24 @@ class Row:
     oslo: bool
     quick: bool
     limit: float
+    judged: bool
 
 
 ROWS = []
 
 
-def row(id, title, promises="P1 P2 P3", subjects=TWO, oslo=True, quick=False, limit=120):
+def row(id, title, promises="P1 P2 P3", subjects=TWO, oslo=True, quick=False, limit=120, judged=False):
     """A row of the table of faults.
 
     subjects   the executors it runs under
     oslo       whether it runs with oslo.messaging, too: not where it asks for what only Fjord says
     quick      whether `make check` runs it each time, with the first of its subjects; the others take turns
     limit      seconds for one subject
+    judged     only when it is named: long, with figures
     """
 
     def keep(run):
-        ROWS.append(Row(id, title, run, promises, tuple(subjects), oslo, quick, limit))
+        ROWS.append(Row(id, title, run, promises, tuple(subjects), oslo, quick, limit, judged))
         return run
 
     return keep
@@ -316,13 +318,13 @@ class Lab:
         self.stack.callback(chaos.close)
         return chaos
 
-    def server(self, at=None, name="one", conf=(), subject=None, ready=True, topic=None, prefix=()):
-        p = Program(self, "server", [self.executor(subject), at or self.url(), topic or self.topic, f"server={name}", *FAST,
+    def server(self, at=None, name="one", conf=(), subject=None, ready=True, topic=None, prefix=(), pace=FAST):
+        p = Program(self, "server", [self.executor(subject), at or self.url(), topic or self.topic, f"server={name}", *pace,
                                      *conf], subject or self.subject, prefix)
         return self.keep(p, ready)
 
-    def client(self, at=None, conf=(), subject=None, ready=True, topic=None, prefix=()):
-        p = Client(self, "client", [self.executor(subject), at or self.url(), topic or self.topic, *FAST, *conf],
+    def client(self, at=None, conf=(), subject=None, ready=True, topic=None, prefix=(), pace=FAST):
+        p = Client(self, "client", [self.executor(subject), at or self.url(), topic or self.topic, *pace, *conf],
                    subject or self.subject, prefix)
         return self.keep(p, ready)
 

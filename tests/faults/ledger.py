@@ -48,7 +48,8 @@ class Ledger:
 
     def figures(self):
         late = self.late() or [0]
-        out = {"operations": len(self.begun), "late_ms_max": round(1000 * max(0, late[-1]), 1),
+        out = {"operations": len(self.begun), "unanswered": len(self.late()), "late_20ms": sum(x > 0.02 for x in late),
+               "late_200ms": sum(x > 0.2 for x in late), "late_ms_max": round(1000 * max(0, late[-1]), 1),
                "late_ms_p999": round(1000 * max(0, late[min(len(late) - 1, int(len(late) * 0.999))]), 1)}
         took = [e["at"] - self.begun[e["seq"]]["at"] for e in self.ended("OK") if e["seq"] in self.begun]
         if took:

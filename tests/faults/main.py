@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs fault rows, each under its subjects, and keeps the results.  See tests/faults/run."""
 import argparse
+import contextlib
 import datetime
 import glob
 import json
@@ -20,6 +21,7 @@ from lab import BUILD, OSLO, ROWS, Broker, Failed, Lab, Skip
 
 RESULTS = os.path.join(BUILD, "faults", "results.jsonl")
 LOGS = os.path.join(BUILD, "faults", "logs")
+SCRIPTED = "scripted"
 NAMED = re.compile(r"^\s*(ok|not ok|skipped)\s*[:-]?\s*([ABNMHLS]\d{1,2})\b[ :]*(.*)$")
 
 
@@ -29,7 +31,8 @@ def arguments():
     p.add_argument("--all", action="store_true", help="every row under every subject")
     p.add_argument("--subject", action="append", help=f"only under this executor, or under {OSLO}")
     p.add_argument("--seed", type=int, default=int(os.environ.get("FJ_SEED", 0)) or random.randrange(1, 1 << 31))
-    p.add_argument("--part", type=int, default=None, metavar="N", help="which tenth of the slow ones: the day's without")
+    p.add_argument("--part", type=int, default=None, metavar="N", help="which tenth of the slow ones: the day's without; -1: none")
+    p.add_argument("--jobs", type=int, default=1, metavar="N", help="so many rows at once, each with a broker")
     p.add_argument("--list", action="store_true", help="the rows, and what they run under")
     return p.parse_args()
 
@@ -47,6 +50,8 @@ def chosen(row, subject, args, part):
     if args.ids and row.id not in args.ids:
         return False
     if args.subject and subject not in args.subject:
+        return False
+    if row.judged and not args.ids:
         return False
     if args.all or args.ids:
         return True
@@ -129,7 +134,9 @@ class Results:
 
 
 def run_programs(args, results):
-    """The rows that C programs of the tests are: each names them at the head of its titles."""
+    """The rows that C programs of the tests are: each names them at the head of its titles.  `make check` runs them as unit tests."""
+    if not args.all and not args.ids or args.subject and SCRIPTED not in args.subject:
+        return
     for program in sorted(glob.glob(os.path.join(BUILD, "tests", "*_rows_test")) +
                           glob.glob(os.path.join(BUILD, "tests", "cut_points_test"))):
         began = time.monotonic()
@@ -144,34 +151,106 @@ def run_programs(args, results):
             if args.ids and id not in args.ids:
                 continue
             title, _, why = title.partition(" # ")
-            results.keep(id, title, "", "scripted", {"ok": "passed", "not ok": "failed"}.get(word, word), why, 0,
+            results.keep(id, title, "", SCRIPTED, {"ok": "passed", "not ok": "failed"}.get(word, word), why, 0,
                          took / len(lines), {}, f"CK_RUN_CASE= {program}")
+
+
+class Worker:
+    """Runs cells, with a broker of its own."""
+
+    def __init__(self, args, results, name="rabbit"):
+        self.args, self.results = args, results
+        self.broker = Broker(os.path.join(BUILD, "faults", name))
+        self.started = False
+
+    def run(self, cells):
+        if not self.started:
+            self.broker.start()
+            self.started = True
+        for number, r, s in cells:
+            began = time.monotonic()
+            result, why, figures = run_cell(self.broker, r, s, self.args.seed, number)
+            self.results.keep(r.id, r.title, r.promises, s, result, why, self.args.seed, time.monotonic() - began, figures,
+                              f"FJ_SEED={self.args.seed} tests/faults/run --subject {s} {r.id}")
+
+    def close(self):
+        if self.started:
+            self.broker.kill()
+
+
+class Helper:
+    """A process that takes one row after the other from a pipe, and tells at its end how they went."""
+
+    def __init__(self, number, groups, tasks, args):
+        self.said, say = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                results = Results()
+                with contextlib.closing(Worker(args, results, f"rabbit-{number}")) as worker:
+                    while task := os.read(tasks, 1):
+                        worker.run(groups[task[0]])
+                os.write(say, f"{results.passed} {results.failed}".encode())
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(say)
+
+    def wait(self):
+        said = os.read(self.said, 100).split()
+        os.waitpid(self.pid, 0)
+        self.pid = 0
+        return [int(n) for n in said] or [0, 1]
+
+    def close(self):
+        if self.pid:
+            os.kill(self.pid, signal.SIGTERM)
+            self.wait()
+
+
+def run_beside(groups, args, results):
+    """In several processes: a row's cells in one of them, as they may share what there is one of."""
+    take, put = os.pipe()
+    groups = sorted(groups, key=lambda cells: -sum(r.limit for _n, r, _s in cells))
+    os.write(put, bytes(range(len(groups))))
+    os.close(put)
+    with contextlib.ExitStack() as stack:
+        helpers = [stack.enter_context(contextlib.closing(Helper(n, groups, take, args))) for n in range(args.jobs)]
+        os.close(take)
+        run_programs(args, results)
+        for h in helpers:
+            passed, failed = h.wait()
+            results.passed += passed
+            results.failed += failed
+
+
+def ended(_signal, _frame):
+    sys.exit(143)
 
 
 def main():
     args = arguments()
+    signal.signal(signal.SIGTERM, ended)
     part = datetime.date.today().toordinal() % 10 if args.part is None else args.part
     cells = [(r, s) for r in sorted(ROWS, key=lambda r: key(r.id)) for s in subjects(r) if chosen(r, s, args, part)]
     if args.list:
         for r in sorted(ROWS, key=lambda r: key(r.id)):
-            print(f"{r.id:4} {'quick' if r.quick else '     '} {r.title} [{', '.join(subjects(r))}]")
+            how = "judged" if r.judged else "quick" if r.quick else ""
+            print(f"{r.id:4} {how:6} {r.title} [{', '.join(subjects(r))}]")
         return 0
     print(f"seed {args.seed}, part {part}, {len(cells)} cells", flush=True)
     results = Results()
-    if args.all or args.ids:
+    groups = {}
+    for number, (r, s) in enumerate(cells):
+        groups.setdefault(r.title, []).append((number, r, s))
+    if args.jobs > 1 and len(groups) > 1:
+        run_beside(list(groups.values()), args, results)
+    else:
         run_programs(args, results)
-    broker = Broker(os.path.join(BUILD, "faults", "rabbit"))
-    if cells:
-        broker.start()
-    try:
-        for number, (r, s) in enumerate(cells):
-            began = time.monotonic()
-            result, why, figures = run_cell(broker, r, s, args.seed, number)
-            results.keep(r.id, r.title, r.promises, s, result, why, args.seed, time.monotonic() - began, figures,
-                         f"FJ_SEED={args.seed} tests/faults/run --subject {s} {r.id}")
-    finally:
-        if cells:
-            broker.kill()
+        with contextlib.closing(Worker(args, results)) as worker:
+            for group in groups.values():
+                worker.run(group)
     print(f"{results.passed} passed, {results.failed} failed", flush=True)
     return 1 if results.failed else 0
 
