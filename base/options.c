@@ -205,7 +205,12 @@ static const fj__option table[] = {
       "How long a service waits between starting workers again that ended, once as many as it has were started "
       "again at once." },
     { "fjord", "connect_timeout", FJ__OPT_FLOAT, "5", 0.001, 3600, "s", NULL, NULL, FJ__FIXED,
-      "The longest a single attempt to connect and log in may take." },
+      "The longest a single attempt to connect and log in may take; an address of several of a name gets its "
+      "share." },
+    { "fjord", "answer_timeout", FJ__OPT_FLOAT, "30", 0.001, 3600, "s", NULL, NULL, FJ__FIXED,
+      "The longest the broker may take to answer a declaration; after it the connection is made again.  "
+      "RabbitMQ "
+      "gives its own parts 15 s (channel_operation_timeout)." },
     { "fjord", "tls_verify", FJ__OPT_BOOL, "true", ANY, NULL, NULL, NULL, FJ__RELOADS,
       "Whether the broker's certificate is verified with ssl = true; without it anybody can be the broker." },
     { "fjord", "resend", FJ__OPT_CHOICE, "never", ANY, NULL, "never maybe", NULL, FJ__FIXED,
@@ -216,6 +221,11 @@ static const fj__option table[] = {
       "How the names of queues begin that a server sends answers to; a call that wants its answer elsewhere is "
       "rejected.  "
       "Empty: any." },
+    { "fjord", "max_unsent_bytes", FJ__OPT_INT, "33554432", 65536, 1e12, "bytes", NULL, NULL, FJ__FIXED,
+      "How many bytes of calls and casts may wait for the broker, and again as many of replies, for the "
+      "threads of "
+      "a process and for each loop.  Above it who calls or casts waits until half of them are gone, or its "
+      "deadline; of replies the oldest are dropped." },
     { "fjord", "max_json_depth", FJ__OPT_INT, "64", 1, 1000, NULL, NULL, NULL, FJ__FIXED,
       "How deep arrays and objects may nest in a message." },
     { "fjord", "json_odd_values", FJ__OPT_CHOICE, "wrap", ANY, NULL, "wrap null refuse", NULL, FJ__FIXED,

@@ -243,6 +243,7 @@ fj_code fj__outgoing_begin_waited(fj_client *c, fj__outgoing *m, fj_future **ret
     }
     if (fj_task_current() == NULL) /* a thread helps with the connection while it waits; a task cannot */
         m->kind |= FJ_SEND_WAITED;
+    m->kind |= FJ_SEND_PATIENT;
     return begin(c, m, ret, err);
 }
 

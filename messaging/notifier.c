@@ -364,7 +364,8 @@ fj_code fj_notifier_notify(fj_notifier *n, fj_priority priority, const char *eve
 
     if (code == FJ_OK) /* a thread helps with the connection while it waits; a task cannot */
         code = begin(n, priority, event_type, payload, &o,
-                     fj_task_current() == NULL ? (unsigned)FJ_SEND_WAITED : 0u, &future, &error);
+                     (unsigned)FJ_SEND_PATIENT | (fj_task_current() == NULL ? (unsigned)FJ_SEND_WAITED : 0u),
+                     &future, &error);
     else
         json_decref(payload);
     if (code == FJ_OK && future != NULL) {

@@ -82,7 +82,7 @@ FJ_API fj_client *fj_client_free(fj_client *client);
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_client_call(fj_client *client, const char *method, json_t *args,
                                                        const fj_call_opts *opts, json_t **ret, fj_error **err);
 /** The same without waiting.  @param ret gives a future; it completes by the deadline
- *  @errors those known at once   @thread any, also in call-backs of a loop; never blocks */
+ *  @errors those known at once; BUSY: [fjord] max_unsent_bytes wait for the broker   @thread any, also in call-backs of a loop; never blocks */
 FJ_API FJ_MUST_USE fj_code fj_client_call_async(fj_client *client, const char *method, json_t *args,
                                                 const fj_call_opts *opts, fj_future **ret, fj_error **err);
 /** Send a method without asking for its result; returns when the broker has it (sent = yes).
@@ -91,6 +91,7 @@ FJ_API FJ_MUST_USE fj_code fj_client_call_async(fj_client *client, const char *m
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_client_cast(fj_client *client, const char *method, json_t *args,
                                                        const fj_call_opts *opts, fj_error **err);
 /** The same without waiting.  @param ret gives a future of the broker's confirmation; NULL: not wanted
+ *  @errors those known at once; BUSY: [fjord] max_unsent_bytes wait for the broker, fj_client_flush() waits for it
  *  @thread any, also in call-backs of a loop; never blocks */
 FJ_API FJ_MUST_USE fj_code fj_client_cast_async(fj_client *client, const char *method, json_t *args,
                                                 const fj_call_opts *opts, fj_future **ret, fj_error **err);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { REDO_MS = 1000, LONGEST = 10 /* digits of an expiration: 115 days */, FANOUT = 2 };
+enum { LONGEST = 10 /* digits of an expiration: 115 days */, FANOUT = 2 };
 
 bool fj__listener_stale(const fj__amqp_listener *l, unsigned epoch)
 {
@@ -249,7 +249,6 @@ static void set_up(fj__channel *c, fj_deadline now)
 /* The broker cancelled one consumer, as it does when its queue is deleted: declare all again, consume that one. */
 static void restore(fj__amqp_listener *l, fj_deadline now)
 {
-    l->redone_ns = now.ns;
     if (l->d->consuming.state != FJ__LINK_OPEN || l->channel.id == 0 || l->closing)
         return;
     if (!l->ready) { /* the channel itself is gone */
@@ -272,10 +271,7 @@ void fj__consumer_redo(fj__timer *t, fj_deadline now)
 
 static void restore_soon(fj__amqp_listener *l, fj_deadline now)
 {
-    int64_t at = l->redone_ns + REDO_MS * 1000000LL; /* at once, but not in a hot loop */
-
-    if (l->redo.place == 0 &&
-        !fj__timer_set(&l->d->timers, &l->redo, (fj_deadline){ at > now.ns ? at : now.ns }))
+    if (l->redo.place == 0 && !fj__timer_set(&l->d->timers, &l->redo, fj__retry_next(&l->retry, now)))
         fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
 
@@ -336,7 +332,6 @@ static void on_channel_closed(fj__amqp_listener *l, const fj__event *ev, fj_dead
         error = NULL;
     } else {
         fj__domain_note(l->d, FJ_LOG_ERROR, fj__strdup(fj_error_text(error)));
-        l->redone_ns = now.ns;
         restore_soon(l, now);
     }
     fj_error_free(error);

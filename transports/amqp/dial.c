@@ -35,7 +35,8 @@ static bool make_engine(fj__link *l, fj_deadline now)
                           .heartbeat = s->heartbeat,
                           .heartbeat_rate = s->heartbeat_rate,
                           .body_max = s->json.max_bytes,
-                          .handshake_ns = fj_in_seconds(s->connect_timeout).ns - fj_now().ns };
+                          .handshake_ns = (int64_t)(s->connect_timeout * 1e9),
+                          .answer_ns = (int64_t)(s->answer_timeout * 1e9) };
     fj_code rc = fj__engine_new(&o, &l->engine, &error);
     fj__free(name);
     if (rc != FJ_OK) {
@@ -43,6 +44,15 @@ static bool make_engine(fj__link *l, fj_deadline now)
         fj__link_fail(l, error, now);
     }
     return rc == FJ_OK;
+}
+
+/* Bytes that nobody acknowledges end the connection as silence does: tcp(7).  But while the broker blocks us they may lie in a
+ * window that is shut for as long as its alarm lasts, and it is its heartbeats that tell whether it lives. */
+void fj__link_patience(const fj__link *l)
+{
+    unsigned ms = l->blocked ? 0 : 2000u * fj__engine_heartbeat(l->engine);
+
+    (void)setsockopt(l->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
 /* Bytes go both ways: greet. */
@@ -76,10 +86,6 @@ static void connected(fj__link *l, fj_deadline now)
 
     (void)setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(l->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    if (l->settings->heartbeat != 0) { /* unacknowledged bytes end the connection as silence does: tcp(7) */
-        unsigned ms = 2000u * l->settings->heartbeat;
-        (void)setsockopt(l->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
-    }
     if (l->settings->tls == NULL) {
         greet(l, now);
         return;
@@ -91,6 +97,16 @@ static void connected(fj__link *l, fj_deadline now)
     }
     l->state = FJ__LINK_SECURING;
     secure(l, now);
+}
+
+/* The time is shared by the addresses still to be tried, so that the first dead one does not take all of it. */
+static fj_deadline share(const fj__link *l, fj_deadline now)
+{
+    int64_t left = l->connect_by.ns - now.ns, n = 0;
+
+    for (const struct addrinfo *a = l->address; a != NULL; a = a->ai_next)
+        n++;
+    return (fj_deadline){ now.ns + left / n };
 }
 
 /* Connect to the present address, or the next that can be tried. */
@@ -108,6 +124,7 @@ static void connect_next(fj__link *l, fj_deadline now)
         l->opened++;
         if (fj__native.connect(l->fd, a->ai_addr, a->ai_addrlen) == 0 || errno == EINPROGRESS) {
             l->state = FJ__LINK_CONNECTING;
+            l->address_by = share(l, now);
             return;
         }
         why = errno;
@@ -130,15 +147,23 @@ static void check_connect(fj__link *l, fj_deadline now)
         connected(l, now);
         return;
     }
-    (void)fj__native.close(l->fd);
-    l->fd = -1;
-    if (l->address->ai_next != NULL) {
-        l->address = l->address->ai_next;
-        connect_next(l, now);
-        return;
-    }
     char text[128];
     fj__link_fail_text(l, FJ_UNREACHABLE, now, "connecting to", strerror_r(why, text, sizeof text));
+}
+
+/* The address that worked last first, and the others as getaddrinfo() has put them: RFC 6724, so IPv6 before IPv4 where there is a
+ * route. */
+static void good_first(fj__link *l)
+{
+    for (struct addrinfo **at = &l->addresses; *at != NULL; at = &(*at)->ai_next) {
+        struct addrinfo *a = *at;
+        if (a->ai_addrlen == l->good_len && memcmp(a->ai_addr, &l->good, l->good_len) == 0) {
+            *at = a->ai_next;
+            a->ai_next = l->addresses;
+            l->addresses = a;
+            return;
+        }
+    }
 }
 
 static void check_resolve(fj__link *l, fj_deadline now)
@@ -153,8 +178,29 @@ static void check_resolve(fj__link *l, fj_deadline now)
         fj__link_fail_text(l, FJ_UNREACHABLE, now, "looking up", gai_strerror(gai));
         return;
     }
+    good_first(l);
     l->address = l->addresses;
     connect_next(l, now);
+}
+
+bool fj__link_dial_next(fj__link *l, fj_deadline now)
+{
+    if (l->address == NULL || l->address->ai_next == NULL || now.ns >= l->connect_by.ns)
+        return false;
+    l->address = l->address->ai_next;
+    l->hung_up = false;
+    connect_next(l, now);
+    return true;
+}
+
+void fj__link_dialed(fj__link *l)
+{
+    const struct addrinfo *a = l->address;
+
+    l->connect_by = l->address_by = fj_never();
+    l->good_len = a->ai_addrlen <= sizeof l->good ? a->ai_addrlen : 0;
+    memcpy(&l->good, a->ai_addr, l->good_len);
+    fj__link_patience(l);
 }
 
 void fj__link_dial(fj__link *l, fj_deadline now)

@@ -321,6 +321,8 @@ static fj_code send_(fj_driver *base, const fj_send *s, fj_future **ret, fj_erro
     fj_code rc = domain_of(d, fj__loop_domain(), &domain, err);
 
     if (rc == FJ_OK)
+        rc = fj__publisher_gate(domain->publisher, d->gate, s->flags, s->retry, s->by, err);
+    if (rc == FJ_OK)
         rc = make_op(d, domain, s, &op, err);
     json_decref(s->args);
     return rc == FJ_OK ? go(domain, op, (s->flags & FJ_SEND_WAITED) != 0, ret, err) : rc;
@@ -333,6 +335,8 @@ static fj_code notify(fj_driver *base, const fj_notification *n, fj_future **ret
     fj__op *op = NULL;
     fj_code rc = domain_of(d, fj__loop_domain(), &domain, err);
 
+    if (rc == FJ_OK)
+        rc = fj__publisher_gate(domain->publisher, d->gate, n->flags, n->retry, n->by, err);
     if (rc == FJ_OK)
         rc = make_notice(d, domain, n, &op, err);
     return rc == FJ_OK ? go(domain, op, (n->flags & FJ_SEND_WAITED) != 0, ret, err) : rc;

@@ -7,7 +7,12 @@
 #include <string.h>
 
 #define NS_PER_S 1000000000LL
-enum { POOL_PAGE = 4096, POOL_PAGES = 8 };
+enum {
+    POOL_PAGE = 4096,
+    POOL_PAGES = 8,
+    FRAME_HEAD = 7, /* type, channel, size */
+    SLOWEST = 64    /* bytes a second */
+};
 
 /* ---- states ---- */
 
@@ -114,6 +119,7 @@ static bool keep_opts(fj__engine *e, const fj__engine_opts *opts)
     e->heartbeat_rate = opts->heartbeat_rate;
     e->body_max = opts->body_max;
     e->handshake_ns = opts->handshake_ns;
+    e->answer_ns = opts->answer_ns;
     e->give_up = fj_never();
     return e->vhost != NULL && e->user != NULL && e->password.hidden != NULL && e->mechanism != NULL &&
            e->connection_name != NULL;
@@ -141,8 +147,10 @@ fj__engine *fj__engine_free(fj__engine *e)
 {
     if (e == NULL)
         return NULL;
-    for (size_t i = 0; i < e->channel_count; i++)
+    for (size_t i = 0; i < e->channel_count; i++) {
+        fj__questions_drop(e, &e->channels[i]);
         fj__channel_fini(&e->channels[i]);
+    }
     fj__free(e->channels);
     empty_amqp_pool(&e->pool);
     fj__buf_fini(&e->in);
@@ -238,6 +246,8 @@ fj_code fj__engine_feed(fj__engine *e, const void *bytes, size_t n, fj_deadline 
         return FJ_OK;
     e->last_fed = now;
     e->fed_total += n;
+    if (fj__buf_len(&e->in) <= e->taken)
+        e->frame_since = now;
     if (e->in.bytes != NULL && bytes == e->in.bytes + e->in.end) {
         fj__buf_commit(&e->in, n);
         return FJ_OK;
@@ -302,6 +312,7 @@ static bool read_frame(fj__engine *e, fj__event *ret, bool *event)
         return false;
     e->taken = frame.len + FJ__FRAME_EXTRA;
     e->frames_in++;
+    e->frame_since = e->last_fed; /* of what lies behind it: that came no later */
     *event = on_frame(e, &frame, ret);
     return true;
 }
@@ -383,11 +394,26 @@ static fj_deadline silence_due(const fj__engine *e)
     return beats(e) ? fj__later(e->last_fed, 2 * e->heartbeat * NS_PER_S) : fj_never();
 }
 
+/* Any byte is as good as a heartbeat, says the specification, for amid a frame there is no other way; but a peer that takes for ever
+ * over one frame does not let through what everybody waits for.  Two heartbeats, and what the frame takes over the slowest
+ * line that we call alive. */
+static fj_deadline frame_due(const fj__engine *e)
+{
+    size_t have = fj__buf_len(&e->in) - e->taken;
+    const uint8_t *p = have != 0 ? fj__buf_data(&e->in) + e->taken : NULL;
+
+    if (!beats(e) || have == 0)
+        return fj_never();
+    int64_t bytes = have >= FRAME_HEAD ? fj__get32(p + 3) : 0;
+    return fj__later(e->frame_since, 2 * e->heartbeat * NS_PER_S + bytes * NS_PER_S / SLOWEST);
+}
+
 fj_deadline fj__engine_due(const fj__engine *e)
 {
     if (e->state == FJ__ENGINE_CLOSED || e->state == FJ__ENGINE_IDLE)
         return fj_never();
-    return fj_sooner(e->give_up, fj_sooner(fj__engine_beat_due(e), silence_due(e)));
+    return fj_sooner(fj_sooner(e->give_up, fj__questions_due(e)),
+                     fj_sooner(fj__engine_beat_due(e), fj_sooner(silence_due(e), frame_due(e))));
 }
 
 static bool reached(fj_deadline due, fj_deadline now)
@@ -428,6 +454,11 @@ void fj__engine_tick(fj__engine *e, fj_deadline now)
     } else if (reached(silence_due(e), now)) {
         fj__engine_fail(e, FJ_UNREACHABLE, "no heartbeat for %lld s",
                         (long long)((now.ns - e->last_fed.ns) / NS_PER_S));
+    } else if (reached(frame_due(e), now)) {
+        fj__engine_fail(e, FJ_UNREACHABLE, "a frame that began %lld s ago is not whole yet",
+                        (long long)((now.ns - e->frame_since.ns) / NS_PER_S));
+    } else if (reached(fj__questions_due(e), now)) {
+        fj__questions_fail(e);
     } else {
         fj__engine_beat(e, now);
     }

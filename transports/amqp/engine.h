@@ -38,6 +38,7 @@ typedef struct {
     unsigned heartbeat_rate;     /* how many go out in that time; less than 2: 2 */
     size_t body_max;             /* largest content body taken; a larger one is skipped: FJ__EV_SKIPPED */
     int64_t handshake_ns;        /* from start to open at most */
+    int64_t answer_ns;           /* for the answer to one method, once open; 0: no limit */
 } fj__engine_opts;
 
 typedef enum {

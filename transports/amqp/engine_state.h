@@ -9,6 +9,7 @@
  *   handshake.c   until it is open: the first bytes, start, tune; and the broker's close
  *   methods.c     which method may come when, and what each is told as
  *   content.c     messages: header and body frames
+ *   questions.c   what the broker has not answered yet
  */
 #include "base/log.h"
 #include "transports/amqp/codec.h"
@@ -28,6 +29,10 @@ typedef struct {
     const char *why;             /* its properties cannot be read; NULL: they can */
     fj__buf args, header, body;
     uint64_t body_size, body_have;
+    amqp_method_number_t *asked; /* questions.c: from asked_first on, in the order of their answers */
+    size_t asked_first, asked_n, asked_capacity;
+    fj_deadline
+        asked_since; /* when the first of them was written, or the one before it answered; never: not yet */
 } fj__engine_channel;
 
 struct fj__engine {
@@ -38,13 +43,17 @@ struct fj__engine {
     unsigned heartbeat_rate;
     uint32_t frame_max;
     size_t body_max;
-    int64_t handshake_ns;
+    int64_t handshake_ns, answer_ns;
 
     fj__buf in, out;
     size_t taken; /* bytes at the front of `in` that the last event still points into */
     uint64_t put_total, sent_total, fed_total;
     uint64_t frames_in, frames_out;
     fj_deadline last_sent, last_fed, give_up; /* give_up: the handshake's or the close's end */
+    fj_deadline frame_since;                  /* when the frame that is not whole yet began to come */
+    size_t asked;                             /* questions without an answer, of all channels */
+    bool unsent_question;                     /* of some channel the first has not been written */
+    bool blocked;                             /* by the broker: it reads nothing */
 
     amqp_pool_t pool; /* what the codec decoded for the last event */
     fj__engine_channel *channels;
@@ -103,6 +112,22 @@ bool fj__channel_reads(fj__engine *e, const fj__frame *frame, const fj__engine_c
                        amqp_method_number_t id);
 /** The codec, on arguments that are known to be sound in depth.  NULL: failed */
 void *fj__engine_decode(fj__engine *e, amqp_method_number_t id, const uint8_t *args, size_t n);
+
+/* questions.c */
+/** Make room for the question @p id, if it is one.  @return false when memory ran out */
+bool fj__question_room(fj__engine_channel *c, amqp_method_number_t id);
+/** It is in the output; there is room. */
+void fj__question_put(fj__engine *e, fj__engine_channel *c, amqp_method_number_t id);
+/** Output was written: their time runs. */
+void fj__questions_sent(fj__engine *e, fj_deadline now);
+/** Method @p id came: whether it answers something is looked at here. */
+void fj__question_answered(fj__engine *e, fj__engine_channel *c, amqp_method_number_t id);
+void fj__questions_blocked(fj__engine *e, bool on);
+/** The channel ends. */
+void fj__questions_drop(fj__engine *e, fj__engine_channel *c);
+fj_deadline fj__questions_due(const fj__engine *e);
+/** They are due: fail, and say what was asked. */
+void fj__questions_fail(fj__engine *e);
 
 /* content.c */
 void fj__begin_content(fj__engine *e, fj__engine_channel *c, amqp_method_number_t id, const uint8_t *args,

@@ -44,6 +44,16 @@ static void finish(fj__incoming *in)
     fj__settle(in);
 }
 
+static bool caller_gone(const fj__incoming *in)
+{
+    fj__domain *d = in->l->d;
+
+    fj__domain_lock(d);
+    bool gone = fj__publisher_gone(d->publisher, in->ids.reply_q, fj_now());
+    fj__domain_unlock(d);
+    return gone;
+}
+
 static fj_code reply(fj_incoming *base, const json_t *result, const fj_error *failure, fj_error **err)
 {
     fj__incoming *in = fj__incoming_of(base);
@@ -54,17 +64,19 @@ static fj_code reply(fj_incoming *base, const json_t *result, const fj_error *fa
 
     if (!base->wants_reply)
         return FJ_OK;
-    fj__id_hex(id);
-    fj_code rc =
-        fj__message_reply(in->ids.msg_id, id, result, failure, true, &d->settings->json, &body, &n, err);
-    if (rc == FJ_OK)
-        rc = fj__pack(d->settings->packing, &body, &n, &form, err);
+    fj_code rc = FJ_OK;
+    if (!caller_gone(in)) { /* nothing is made for a queue that is known to be gone */
+        fj__id_hex(id);
+        rc = fj__message_reply(in->ids.msg_id, id, result, failure, true, &d->settings->json, &body, &n, err);
+        if (rc == FJ_OK)
+            rc = fj__pack(d->settings->packing, &body, &n, &form, err);
+    }
     if (rc != FJ_OK)
         return rc;
     fj__domain_lock(d);
     fj__timer_cancel(&d->timers, &in->monitor);
     in->interval_ns = 0;
-    rc = send_reply(in, form, body, n, true);
+    rc = body != NULL ? send_reply(in, form, body, n, true) : FJ_OK;
     if (in->l->opts.ack_done)
         finish(in);
     fj__domain_touch(d, &d->publishing, false);

@@ -21,27 +21,34 @@ bool fj__link_init(fj__link *l, const fj__amqp_settings *s, const fj__link_ops *
 {
     *l =
         (fj__link){ .settings = s, .ops = ops, .user = user, .purpose = purpose, .wake_fd = wake_fd, .fd = -1 };
-    l->connect_by = l->retry_at = fj_never();
+    l->connect_by = l->address_by = l->retry_at = fj_never();
     return fj__hosts_init(&l->hosts, s, fj_now());
 }
 
-/* Let go of everything of the present attempt or connection. */
-static void release(fj__link *l)
+/* Let go of the socket and what is spoken over it. */
+static void hang_up(fj__link *l)
 {
     l->tls = fj__tls_close(l->tls);
     if (l->fd >= 0)
         (void)fj__native.close(l->fd);
     l->fd = -1;
+    l->lost_sent = l->engine != NULL ? fj__engine_sent_total(l->engine) : 0;
+    l->engine = fj__engine_free(l->engine);
+    l->address_by = fj_never();
+    l->wants_write = l->blocked = false;
+    l->broken = NULL;
+}
+
+/* Let go of everything of the present attempt or connection. */
+static void release(fj__link *l)
+{
+    hang_up(l);
     fj__resolve_free(l->resolve);
     l->resolve = NULL;
     if (l->addresses != NULL)
         freeaddrinfo(l->addresses);
     l->addresses = l->address = NULL;
-    l->lost_sent = l->engine != NULL ? fj__engine_sent_total(l->engine) : 0;
-    l->engine = fj__engine_free(l->engine);
     l->connect_by = fj_never();
-    l->wants_write = false;
-    l->broken = NULL;
 }
 
 void fj__link_fini(fj__link *l)
@@ -88,6 +95,29 @@ static fj_deadline backoff(const fj__link *l, bool lost)
     return fj_in_seconds(fj__backoff(l->settings, &trouble));
 }
 
+static void note_address(fj__link *l, const char *why)
+{
+    const struct addrinfo *a = l->address;
+    char address[NI_MAXHOST] = "?", text[NI_MAXHOST + 300];
+
+    (void)getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof address, NULL, 0, NI_NUMERICHOST);
+    (void)snprintf(text, sizeof text, "%s (at %s; the next address is tried)", why, address);
+    note(l, FJ_LOG_INFO, text);
+}
+
+/* What failed may be this one address of several. */
+static bool goes_on(fj__link *l, const fj_error *error, fj_deadline now)
+{
+    bool dialing =
+        l->state == FJ__LINK_CONNECTING || l->state == FJ__LINK_SECURING || l->state == FJ__LINK_HANDSHAKE;
+
+    if (!dialing || fj_error_code(error) != FJ_UNREACHABLE || l->address == NULL || l->address->ai_next == NULL)
+        return false;
+    note_address(l, fj_error_text(error));
+    hang_up(l);
+    return fj__link_dial_next(l, now);
+}
+
 /* The attempt, or the open connection, is over.  @p error takes */
 void fj__link_fail(fj__link *l, fj_error *error, fj_deadline now)
 {
@@ -98,6 +128,8 @@ void fj__link_fail(fj__link *l, fj_error *error, fj_deadline now)
     fj_error_set_where(error, "%s", where);
     fj_error_free(l->error);
     l->error = error;
+    if (goes_on(l, error, now))
+        return;
     release(l);
     if (l->state == FJ__LINK_CLOSED || l->closing) {
         l->state = FJ__LINK_CLOSED;
@@ -211,7 +243,7 @@ static bool handle(fj__link *l, const fj__event *ev, fj_deadline now)
         l->fatal = false;
         l->epoch++;
         fj__hosts_reached(&l->hosts);
-        l->connect_by = fj_never();
+        fj__link_dialed(l);
         l->error = fj_error_free(l->error);
         note_open(l);
         l->ops->up(l, now);
@@ -237,6 +269,10 @@ static bool handle(fj__link *l, const fj__event *ev, fj_deadline now)
         fj__link_fail(l, error, now);
         return false;
     default:
+        if (ev->kind == FJ__EV_BLOCKED || ev->kind == FJ__EV_UNBLOCKED) {
+            l->blocked = ev->kind == FJ__EV_BLOCKED;
+            fj__link_patience(l);
+        }
         l->ops->event(l, ev, now);
         return true;
     }
@@ -301,8 +337,10 @@ static bool ended(fj__link *l, int why, fj_deadline now)
     return events(l, now);
 }
 
-static bool receive(fj__link *l, fj_deadline now)
+/* @param more  gets whether the socket may hold more than was read   @return false: the link is no longer what it was */
+static bool receive(fj__link *l, fj_deadline now, bool *more)
 {
+    *more = false;
     for (int i = 0; i < READ_BUDGET; i++) {
         uint8_t *room = fj__engine_room(l->engine, READ_SIZE);
         if (room == NULL) {
@@ -326,6 +364,7 @@ static bool receive(fj__link *l, fj_deadline now)
             return ended(l, got < 0 ? errno : 0, now);
         }
     }
+    *more = true;
     return true;
 }
 
@@ -340,16 +379,21 @@ void fj__link_pump(fj__link *l, bool readable, bool writable, fj_deadline now)
         fj__link_dial(l, now);
     fj__link_dial_on(l, now);
     if (l->state == FJ__LINK_HANDSHAKE || l->state == FJ__LINK_OPEN) {
-        if ((readable || reads_on_write(l, writable)) && !receive(l, now))
+        /* Before a peer is judged what it said is read, though nobody told of it: this process may have stood still. */
+        bool due = now.ns >= fj__engine_due(l->engine).ns, more = false;
+        if ((readable || due || reads_on_write(l, writable)) && !receive(l, now, &more))
             return;
         if (l->broken != NULL)
             fj__engine_eof(l->engine, l->broken);
-        fj__engine_tick(l->engine, now);
+        if (more)
+            fj__engine_beat(l->engine, now);
+        else
+            fj__engine_tick(l->engine, now);
         if (!events(l, now))
             return;
         fj__link_flush(l, now);
     }
-    if (now.ns >= l->connect_by.ns) {
+    if (now.ns >= fj_sooner(l->connect_by, l->address_by).ns) {
         if (l->state == FJ__LINK_OPEN) /* our close was not answered */
             fj__link_drop(l);
         else if (l->state != FJ__LINK_CLOSED && l->state != FJ__LINK_BACKOFF)
@@ -384,7 +428,8 @@ int fj__link_fd(const fj__link *l, bool *ret_read, bool *ret_write)
 
 fj_deadline fj__link_due(const fj__link *l)
 {
-    fj_deadline due = fj_sooner(l->connect_by, l->state == FJ__LINK_BACKOFF ? l->retry_at : fj_never());
+    fj_deadline due = fj_sooner(l->state == FJ__LINK_BACKOFF ? l->retry_at : fj_never(),
+                                fj_sooner(l->connect_by, l->address_by));
 
     if (l->broken != NULL)
         return (fj_deadline){ 0 };

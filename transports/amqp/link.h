@@ -12,6 +12,8 @@
 #include "transports/amqp/settings.h"
 #include "transports/amqp/tls.h"
 
+#include <sys/socket.h>
+
 /** What is asked for, as oslo.messaging answers tune: wire.md section 2. */
 #define FJ__LINK_CHANNEL_MAX 2047
 
@@ -63,7 +65,11 @@ struct fj__link {
     fj__resolve *resolve;
     struct addrinfo *addresses, *address;
     fj_deadline connect_by, retry_at;
+    fj_deadline address_by;       /* of this address: another is tried after it */
+    struct sockaddr_storage good; /* the address that worked last: the first to be tried of its host */
+    socklen_t good_len;           /* 0: none */
     bool wants_write;
+    bool blocked;       /* the broker takes no messages over it now, and reads nothing */
     bool closing;       /* our connection.close is out: whatever ends the link now ends it for good */
     const char *broken; /* why it must be given up at the next pump; NULL: it need not */
     uint64_t lost_sent; /* of the connection lost last: how many bytes of its output reached the kernel */

@@ -177,7 +177,7 @@ static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_
     l->durable = d->settings->durable;
     l->fanout_durable = d->settings->transient_quorum;
     l->redo.fn = fj__consumer_redo;
-    l->redone_ns = INT64_MIN / 2;
+    l->retry.quick = 1;
     l->channel = fj__consumer_channel;
     l->prefetch = (uint16_t)(prefetch < 2 && d->settings->prefetch == 0 ? 2
                              : prefetch > 65535                         ? 65535

@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "transports/amqp/body.h"
 #include "transports/amqp/domain.h"
+#include "transports/amqp/retry.h"
 #include "transports/amqp/stream.h"
 #include "transports/amqp/window.h"
 #include "transports/message.h"
@@ -55,7 +56,7 @@ struct fj__amqp_listener {
     unsigned epoch;    /* + 1 with each channel: tags of an older one are stale */
     fj_error *refused; /* why it cannot listen */
     fj__timer redo;
-    int64_t redone_ns;
+    fj__retry retry;
     struct fj__raw *first, **last;
     size_t waiting, unacked; /* in the ring; given to poll() and not acked */
     size_t waiting_of[FJ__QUEUES], unacked_of[FJ__QUEUES];

@@ -113,8 +113,10 @@ static bool on_connection_method(fj__engine *e, amqp_method_number_t id, const v
         ret->kind = FJ__EV_OPEN;
         return true;
     case AMQP_CONNECTION_BLOCKED_METHOD:
+        fj__questions_blocked(e, true);
         return event_with_text(e, ret, FJ__EV_BLOCKED, ((const amqp_connection_blocked_t *)decoded)->reason);
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
+        fj__questions_blocked(e, false);
         ret->kind = FJ__EV_UNBLOCKED;
         return true;
     case AMQP_CONNECTION_CLOSE_METHOD:
@@ -167,6 +169,7 @@ static bool on_channel_method(fj__engine *e, uint16_t number, amqp_method_number
 {
     amqp_channel_flow_ok_t flow_ok = { 0 };
 
+    fj__question_answered(e, fj__channel_of(e, number), id);
     switch (id) {
     case AMQP_CHANNEL_CLOSE_METHOD:
         return on_channel_close(e, number, decoded, ret);

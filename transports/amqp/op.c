@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One operation: its place in the lists, its deadline, its end; and replies whose queue is missing. */
+/* One operation: its place in the lists, what it counts for, its deadline, its end. */
 #include "transports/amqp/publisher_state.h"
 
 #include "base/alloc.h"
@@ -7,12 +7,6 @@
 #include "transports/amqp/replies.h"
 
 #include <string.h>
-
-enum {
-    RETRY_MS = 250, /* a reply to a missing queue is tried again: wire.md section 9 */
-    GONE_S = 60,    /* likewise */
-    PARKED_MAX = 1000
-};
 
 /* ---- lists ---- */
 
@@ -41,8 +35,6 @@ void fj__op_unlist(fj__publisher *p, fj__op *op)
     if (op->at == NULL)
         return;
     fj__ops_remove(op->parked ? &p->parked : op->state == FJ__OP_QUEUED ? &p->queued : &p->sent, op);
-    if (op->parked)
-        p->parked_n--;
     op->parked = false;
 }
 
@@ -60,6 +52,59 @@ void fj__op_requeue(fj__publisher *p, fj__op *op)
         p->queued.last = &op->next;
     p->queued.first = op;
     p->queued.n++;
+}
+
+/* ---- how much waits for the broker ---- */
+
+/* The oldest reply that is not on its way.  NULL: none */
+static fj__op *oldest_reply(const fj__publisher *p)
+{
+    fj__op *op = p->parked.first != NULL ? p->parked.first : p->queued.first;
+
+    while (op != NULL && op->kind != FJ__OP_REPLY)
+        op = op->next;
+    return op;
+}
+
+/* Nobody waits where replies are made, for a method has run and its slot is to be free: there may be only so many. */
+static void make_room(fj__publisher *p, size_t n)
+{
+    fj__op *op;
+
+    while (p->replies != 0 && p->replies + n > p->domain->settings->max_unsent &&
+           (op = oldest_reply(p)) != NULL) {
+        fj__domain_note(
+            p->domain, FJ_LOG_WARNING,
+            fj__format("%zu bytes of replies wait for the broker ([fjord] max_unsent_bytes): the oldest, to "
+                       "message ID %s, is dropped",
+                       p->replies, op->msg_id));
+        fj__op_finish(op, NULL, NULL);
+    }
+}
+
+void fj__op_hold(fj__publisher *p, fj__op *op)
+{
+    size_t held = sizeof *op + op->body_len;
+
+    if (op->kind == FJ__OP_REPLY) {
+        make_room(p, held);
+        p->replies += held;
+    } else {
+        p->held += held;
+        if (p->held >= p->domain->settings->max_unsent)
+            atomic_store(&p->full, true);
+    }
+    op->held = held;
+}
+
+void fj__op_let_go(fj__publisher *p, fj__op *op)
+{
+    *(op->kind == FJ__OP_REPLY ? &p->replies : &p->held) -= op->held;
+    op->held = 0;
+    if (atomic_load(&p->full) && p->held <= p->domain->settings->max_unsent / 2) {
+        atomic_store(&p->full, false);
+        fj__domain_rouse(p->domain);
+    }
 }
 
 /* ---- its end ---- */
@@ -106,7 +151,10 @@ void fj__op_finish(fj__op *op, json_t *result, fj_error *error)
         return;
     }
     fj__op_unlist(d->publisher, op);
+    fj__op_let_go(d->publisher, op);
     fj__timer_cancel(&d->timers, &op->timer);
+    if (op->probes)
+        fj__op_pass_on(d->publisher, op);
     if (op->kind == FJ__OP_CALL)
         fj__replies_remove(d->replies, op);
     if (op->urgent)
@@ -145,31 +193,34 @@ fj_sent fj__op_sent(const fj__op *op)
     return op->state == FJ__OP_QUEUED ? FJ_SENT_NO : op->state == FJ__OP_SENT ? FJ_SENT_MAYBE : FJ_SENT_YES;
 }
 
-static const fj_error *trouble(const fj__op *op)
+void fj__publisher_unsent(const fj__publisher *p, bool call, fj_error **ret)
 {
-    const fj__domain *d = op->domain;
+    const fj__domain *d = p->domain;
+    const fj_error *why = d->publishing.error != NULL ? d->publishing.error : call ? d->consuming.error : NULL;
+    bool open = d->publishing.state == FJ__LINK_OPEN;
 
-    return d->publishing.error != NULL ? d->publishing.error
-           : op->kind == FJ__OP_CALL   ? d->consuming.error
-                                       : NULL;
+    if (d->blocked)
+        (void)fj_fail(ret, FJ_TIMEOUT,
+                      "the broker blocks publishers (memory or disk alarm); the message was not sent");
+    else if (why != NULL)
+        (void)fj_fail(ret, fj_error_code(why) == FJ_LOST ? FJ_UNREACHABLE : fj_error_code(why), "%s",
+                      fj_error_text(why));
+    else if (open && atomic_load(&p->full))
+        (void)fj_fail(ret, FJ_TIMEOUT,
+                      "%zu bytes wait for the broker ([fjord] max_unsent_bytes); the message was not sent",
+                      p->held);
+    else
+        (void)fj_fail(ret, open ? FJ_TIMEOUT : FJ_UNREACHABLE,
+                      "the connection was not ready in time; the message was not sent");
 }
 
 /* The deadline of an operation has come.  What it says depends on how far the operation got. */
 static void expire(fj__op *op)
 {
-    fj__domain *d = op->domain;
-    const fj_error *why = trouble(op);
     fj_error *error = NULL;
 
-    if (op->state == FJ__OP_QUEUED && d->blocked)
-        (void)fj_fail(&error, FJ_TIMEOUT,
-                      "the broker blocks publishers (memory or disk alarm); the message was not sent");
-    else if (op->state == FJ__OP_QUEUED && why != NULL)
-        (void)fj_fail(&error, fj_error_code(why) == FJ_LOST ? FJ_UNREACHABLE : fj_error_code(why), "%s",
-                      fj_error_text(why));
-    else if (op->state == FJ__OP_QUEUED)
-        (void)fj_fail(&error, d->publishing.state == FJ__LINK_OPEN ? FJ_TIMEOUT : FJ_UNREACHABLE,
-                      "the connection was not ready in time; the message was not sent");
+    if (op->state == FJ__OP_QUEUED)
+        fj__publisher_unsent(op->domain->publisher, op->kind == FJ__OP_CALL, &error);
     else if (op->kind == FJ__OP_CALL)
         (void)fj_fail(&error, FJ_TIMEOUT, "Timed out waiting for a reply to message ID %s", op->msg_id);
     else
@@ -187,48 +238,6 @@ bool fj__op_arm(fj__op *op)
     return fj_is_never(at) || fj__timer_set(&op->domain->timers, &op->timer, at);
 }
 
-/* ---- replies to a queue that is missing ---- */
-
-void fj__op_give_up(fj__publisher *p, fj__op *op, fj_deadline now)
-{
-    unsigned i = p->gone_next++ % FJ__GONE_MAX;
-
-    fj__free(p->gone[i].queue);
-    p->gone[i].queue = fj__strdup(op->key);
-    p->gone[i].until = now.ns + (int64_t)GONE_S * 1000000000;
-    fj__domain_note(
-        p->domain, FJ_LOG_WARNING,
-        fj__format("the reply queue %s is gone: the reply to message ID %s is dropped", op->key, op->msg_id));
-    fj__op_finish(op, NULL, NULL);
-}
-
-/* A reply whose queue is missing is tried again later.  Whoever asks may name any queue: what waits is limited. */
-void fj__op_park(fj__publisher *p, fj__op *op, fj_deadline now)
-{
-    fj_deadline again = { now.ns + RETRY_MS * 1000000LL };
-
-    if (p->parked_n >= PARKED_MAX)
-        fj__op_give_up(p, p->parked.first, now);
-    fj__op_unlist(p, op);
-    op->retries += op->returned; /* what is only refused says nothing of its queue */
-    op->state = FJ__OP_QUEUED;
-    op->returned = false;
-    op->parked = true;
-    fj__ops_add(&p->parked, op);
-    p->parked_n++;
-    if (!fj__timer_set(&p->domain->timers, &op->timer, fj_sooner(again, op->by)))
-        fj__op_give_up(p, op, now);
-}
-
-bool fj__publisher_gone(fj__publisher *p, const char *queue, fj_deadline now)
-{
-    for (size_t i = 0; i < FJ__GONE_MAX; i++) {
-        if (p->gone[i].queue != NULL && p->gone[i].until > now.ns && strcmp(p->gone[i].queue, queue) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* ---- its beginning ---- */
 
 static void on_timer(fj__timer *t, fj_deadline now)
@@ -241,12 +250,8 @@ static void on_timer(fj__timer *t, fj_deadline now)
         fj__ops_add(&p->queued, op);
         (void)fj__op_arm(op); /* it has room: the timer that runs here gave its own back */
         fj__publisher_pump(p, now);
-    } else if (op->kind == FJ__OP_REPLY && op->retries != 0) {
+    } else if (op->kind == FJ__OP_REPLY) {
         fj__op_give_up(p, op, now);
-    } else if (op->kind == FJ__OP_REPLY) { /* the broker was away: that says nothing of the queue */
-        fj__domain_note(p->domain, FJ_LOG_WARNING,
-                        fj__format("the reply to message ID %s could not be sent in time", op->msg_id));
-        fj__op_finish(op, NULL, NULL);
     } else {
         expire(op);
     }

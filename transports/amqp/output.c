@@ -42,6 +42,7 @@ void fj__engine_sent(fj__engine *e, size_t n, fj_deadline now)
     fj__buf_consume(&e->out, n);
     e->sent_total += (uint64_t)n;
     e->last_sent = now;
+    fj__questions_sent(e, now);
     if (e->state == FJ__ENGINE_CLOSING && fj_is_never(e->give_up) && e->handshake_ns > 0)
         e->give_up =
             fj__later(now, e->handshake_ns); /* the answer is waited for as long as one at the beginning */
@@ -76,7 +77,7 @@ static bool add_channel(fj__engine *e, uint16_t number)
     if (grown == NULL)
         return false;
     e->channels = grown;
-    grown[e->channel_count++] = (fj__engine_channel){ .number = number };
+    grown[e->channel_count++] = (fj__engine_channel){ .number = number, .asked_since = fj_never() };
     return true;
 }
 
@@ -93,6 +94,7 @@ void fj__drop_channel(fj__engine *e, uint16_t number)
 
     if (c == NULL)
         return;
+    fj__questions_drop(e, c);
     fj__channel_fini(c);
     *c = e->channels[--e->channel_count];
 }
@@ -137,11 +139,14 @@ fj_code fj__engine_method(fj__engine *e, uint16_t number, amqp_method_number_t i
 
     if (code != FJ_OK)
         return code;
-    code = put_method(e, number, id, decoded);
-    if (code != FJ_OK && id == AMQP_CHANNEL_OPEN_METHOD)
+    fj__engine_channel *c = fj__channel_of(e, number);
+    code = fj__question_room(c, id) ? put_method(e, number, id, decoded) : FJ_NOMEM;
+    if (code == FJ_OK)
+        fj__question_put(e, c, id);
+    else if (id == AMQP_CHANNEL_OPEN_METHOD)
         fj__drop_channel(e, number);
     if (code == FJ_OK && id == AMQP_CHANNEL_CLOSE_METHOD)
-        fj__channel_of(e, number)->closing = true;
+        c->closing = true;
     return code;
 }
 

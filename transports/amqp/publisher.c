@@ -156,13 +156,12 @@ void fj__publisher_pump(fj__publisher *p, fj_deadline now)
     }
 }
 
-/* Whether it is known already that the operation cannot be sent: it has no retry, or none would help. */
-static bool hopeless(const fj__op *op)
+/* It has no retry and the attempt that there was has failed, or none would help. */
+bool fj__publisher_hopeless(const fj__publisher *p, int retry)
 {
-    const fj__link *l = &op->domain->publishing;
-    bool now_or_never = op->retry == 0 && l->state == FJ__LINK_BACKOFF && !fj_is_never(op->by);
+    const fj__link *l = &p->domain->publishing;
 
-    return l->error != NULL && (now_or_never || (l->fatal && op->kind != FJ__OP_REPLY));
+    return l->error != NULL && (l->fatal || (retry == 0 && l->state == FJ__LINK_BACKOFF));
 }
 
 void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now)
@@ -176,6 +175,9 @@ void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now)
         refuse(op, FJ_NOMEM);
         return;
     }
+    fj__op_hold(p, op);
+    if (op->kind == FJ__OP_REPLY && fj__op_follow(p, op, now))
+        return;
     fj__ops_add(&p->queued, op);
     if (op->kind == FJ__OP_CALL)
         (void)fj__replies_want(d->replies, now);
@@ -183,7 +185,7 @@ void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now)
         refuse(op, FJ_NOMEM);
         return;
     }
-    if (hopeless(op)) {
+    if (op->kind != FJ__OP_REPLY && fj__publisher_hopeless(p, op->retry)) {
         fj__op_fail_as(op, d->publishing.error, FJ_SENT_NO);
         return;
     }
@@ -199,15 +201,8 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
 {
     fj_error *error = NULL;
 
-    if (op->kind == FJ__OP_REPLY && (op->returned || nack) && now.ns < op->by.ns) {
-        fj__op_park(p, op, now);
-        return;
-    }
     if (op->kind == FJ__OP_REPLY) {
-        if (op->returned)
-            fj__op_give_up(p, op, now);
-        else
-            fj__op_finish(op, NULL, NULL);
+        fj__op_replied(p, op, op->returned || nack, now);
     } else if (op->returned) {
         (void)fj_fail(&error, FJ_UNDELIVERABLE,
                       "no queue takes messages of exchange '%s' with routing key '%s'", op->exchange,
@@ -220,6 +215,7 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
         fj__op_finish(op, NULL, NULL);
     } else {
         fj__ops_remove(&p->sent, op);
+        fj__op_let_go(p, op);
         op->state = FJ__OP_CONFIRMED;
         fj__free(op->body);
         op->body = NULL;
@@ -228,6 +224,7 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
 
 static void on_confirm(fj__publisher *p, const fj__event *ev, fj_deadline now)
 {
+    fj__retry_good(&p->retry);
     for (fj__op *op = p->sent.first, *next; op != NULL && op->tag <= ev->tag; op = next) {
         next = op->next;
         if (op->tag == ev->tag || ev->multiple)
@@ -339,6 +336,7 @@ static void set_up(fj__channel *c, fj_deadline now)
     fj__engine *e = p->domain->publishing.engine;
 
     forget_declared(p);
+    fj__timer_cancel(&p->domain->timers, &p->redo);
     p->next_tag = 1;
     p->open = fj__channel_open(e, CHANNEL) && fj__confirm_select(e, CHANNEL);
     if (!p->open)
@@ -355,6 +353,14 @@ static bool is_fanout(const fj__publisher *p, const fj__event *ev)
     return op != NULL;
 }
 
+static void on_redo(fj__timer *t, fj_deadline now)
+{
+    fj__publisher *p = fj__container(t, fj__publisher, redo);
+
+    if (p->domain->publishing.state == FJ__LINK_OPEN && !p->open)
+        set_up(&p->channel, now);
+}
+
 static void on_channel_closed(fj__publisher *p, const fj__event *ev, fj_deadline now)
 {
     fj_error *error = fj__channel_error(ev);
@@ -365,7 +371,12 @@ static void on_channel_closed(fj__publisher *p, const fj__event *ev, fj_deadline
     struct channel_loss loss = { ev, error };
     each_sent_backwards(p, after_channel, &loss);
     fj_error_free(error);
-    set_up(&p->channel, now);
+    p->open = false;
+    fj_deadline at = fj__retry_next(&p->retry, now);
+    if (at.ns <= now.ns)
+        set_up(&p->channel, now);
+    else if (!fj__timer_set(&p->domain->timers, &p->redo, at))
+        fj__link_break(&p->domain->publishing, "out of memory while a channel was opened");
 }
 
 static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
@@ -462,6 +473,8 @@ fj_code fj__publisher_new(fj__domain *d, fj__publisher **ret)
     p->parked.last = &p->parked.first;
     p->sent.last = &p->sent.first;
     p->look.fn = just_look;
+    p->redo.fn = on_redo;
+    p->retry.quick = CHANNELS_MAX + 1;
     p->channel = (fj__channel){
         .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed, .look = look
     };

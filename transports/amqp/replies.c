@@ -5,6 +5,7 @@
 #include "base/ids.h"
 #include "base/text.h"
 #include "transports/amqp/body.h"
+#include "transports/amqp/retry.h"
 #include "transports/amqp/topology.h"
 #include "transports/message.h"
 
@@ -26,7 +27,9 @@ struct fj__replies {
     size_t buckets, waiting;
     uint64_t unacked;
     unsigned unacked_n;
-    fj__timer ack_timer;
+    fj__timer ack_timer, redo;
+    fj__retry retry; /* of a queue that was deleted */
+    bool again;      /* the queue went between its declaration and its consumer: tried once more */
 };
 
 /* One reply as it came, to be read when the lock is free. */
@@ -218,12 +221,32 @@ static void set_up(fj__channel *c, fj_deadline now)
     (void)now;
     r->ready = false;
     r->unacked_n = 0;
+    fj__timer_cancel(&r->domain->timers, &r->redo);
     if (!r->wanted)
         return;
     if (fj__channel_open(r->domain->consuming.engine, CHANNEL))
         declare(r);
     else
         fj__link_break(&r->domain->consuming, "out of memory while a channel was opened");
+}
+
+static void on_redo(fj__timer *t, fj_deadline now)
+{
+    fj__replies *r = fj__container(t, fj__replies, redo);
+
+    (void)now;
+    if (r->wanted && !r->ready && r->domain->consuming.state == FJ__LINK_OPEN)
+        declare(r);
+}
+
+/* The broker cancelled the consumer, as it does when the queue is deleted: the same name again. */
+static void cancelled(fj__replies *r, fj_deadline now)
+{
+    r->ready = false;
+    fj__domain_note(r->domain, FJ_LOG_WARNING,
+                    fj__format("the broker cancelled the consumer of %s: declaring again", r->queue));
+    if (r->redo.place == 0 && !fj__timer_set(&r->domain->timers, &r->redo, fj__retry_next(&r->retry, now)))
+        fj__link_break(&r->domain->consuming, "out of memory while the reply queue was declared");
 }
 
 static void refused(fj__replies *r, const fj__event *ev)
@@ -261,15 +284,21 @@ static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
     case FJ__EV_METHOD:
         if (ev->method.id == AMQP_BASIC_CONSUME_OK_METHOD) {
             r->ready = true;
+            r->again = false;
             fj__publisher_pump(r->domain->publisher, now);
         }
         break;
-    case FJ__EV_CANCEL: /* the queue was deleted: the same name again */
-        r->ready = false;
-        declare(r);
+    case FJ__EV_CANCEL:
+        cancelled(r, now);
         break;
     case FJ__EV_CHANNEL_CLOSED:
-        refused(r, ev);
+        fj__timer_cancel(&r->domain->timers, &r->redo);
+        if (ev->code == AMQP_NOT_FOUND && !r->again) {
+            r->again = true;
+            set_up(c, now);
+        } else {
+            refused(r, ev);
+        }
         break;
     default:
         break;
@@ -375,6 +404,8 @@ fj_code fj__replies_new(fj__domain *d, fj__replies **ret)
         return FJ_NOMEM;
     r->domain = d;
     r->ack_timer.fn = on_ack_timer;
+    r->redo.fn = on_redo;
+    r->retry.quick = 1;
     r->channel = (fj__channel){
         .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed, .look = look
     };

@@ -20,6 +20,10 @@ struct fj__resolve {
     struct addrinfo *list;
 };
 
+/* A resolver may hang for as long as it likes, and be asked again meanwhile: so many threads hang with it at most. */
+enum { HANGING_MAX = 32 };
+static atomic_uint hanging;
+
 static void drop(fj__resolve *r)
 {
     if (atomic_fetch_sub(&r->refs, 1) != 1)
@@ -48,6 +52,7 @@ static void *thread(void *arg)
 
     look_up(r, AI_ADDRCONFIG);
     atomic_store(&r->done, true);
+    (void)atomic_fetch_sub(&hanging, 1);
     ssize_t ignored =
         fj__native.write(r->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t)); /* full means it is awake already */
     (void)ignored;
@@ -59,7 +64,18 @@ static bool start_thread(fj__resolve *r)
 {
     pthread_t id;
 
-    return fj__thread_new(&id, "fj-resolve", thread, r) == 0 && pthread_detach(id) == 0;
+    if (atomic_fetch_add(&hanging, 1) < HANGING_MAX && fj__thread_new(&id, "fj-resolve", thread, r) == 0)
+        return pthread_detach(id) == 0;
+    (void)atomic_fetch_sub(&hanging, 1);
+    return false;
+}
+
+/* Without a thread. */
+static fj__resolve *answered(fj__resolve *r)
+{
+    atomic_store(&r->done, true);
+    atomic_store(&r->refs, 1);
+    return r;
 }
 
 fj__resolve *fj__resolve_start(const char *host, const char *port, int wake_fd)
@@ -74,14 +90,15 @@ fj__resolve *fj__resolve_start(const char *host, const char *port, int wake_fd)
     r->wake_fd = -1;
     if (r->host != NULL && r->port != NULL) {
         look_up(r, AI_NUMERICHOST);
-        if (r->gai_error != EAI_NONAME) {
-            atomic_store(&r->done, true);
-            atomic_store(&r->refs, 1);
-            return r;
-        }
+        if (r->gai_error != EAI_NONAME)
+            return answered(r);
         r->wake_fd = fcntl(wake_fd, F_DUPFD_CLOEXEC, 0);
         if (r->wake_fd >= 0 && start_thread(r))
             return r;
+        if (atomic_load(&hanging) >= HANGING_MAX) {
+            r->gai_error = EAI_AGAIN;
+            return answered(r);
+        }
     }
     atomic_store(&r->refs, 1);
     drop(r);

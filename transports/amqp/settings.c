@@ -80,6 +80,7 @@ static void read_options(const fj_conf *conf, fj__amqp_settings *s)
     s->heartbeat_rate = (unsigned)(rate < 2 ? 2 : rate > 1000 ? 1000 : rate);
     s->prefetch = (unsigned)(prefetch < 0 ? 0 : prefetch > 65535 ? 65535 : prefetch);
     s->connect_timeout = fj_conf_float(conf, "fjord", "connect_timeout");
+    s->answer_timeout = fj_conf_float(conf, "fjord", "answer_timeout");
     s->retry_interval = fj_conf_float(conf, RABBIT, "rabbit_retry_interval");
     s->retry_backoff = fj_conf_float(conf, RABBIT, "rabbit_retry_backoff");
     s->retry_max = fj_conf_float(conf, RABBIT, "rabbit_interval_max");
@@ -91,6 +92,7 @@ static void read_options(const fj_conf *conf, fj__amqp_settings *s)
     s->shuffle = next != NULL && strcmp(next, "shuffle") == 0;
     s->resend = again != NULL && strcmp(again, "maybe") == 0;
     s->packing = fj__packing_named(fj_conf_str(conf, RABBIT, "kombu_compression"));
+    s->max_unsent = (size_t)fj_conf_int(conf, "fjord", "max_unsent_bytes");
     s->json = fj_body_json_opts(conf);
 }
 

@@ -36,10 +36,11 @@ typedef struct {
     int64_t delivery_limit, max_length, max_bytes; /* quorum arguments; 0: left out */
     int64_t transient_ttl_s;                       /* x-expires, x-max-age; 0: left out */
     unsigned prefetch;                             /* 0: by the number of slots */
-    double connect_timeout, retry_interval, retry_backoff, retry_max;
+    double connect_timeout, answer_timeout, retry_interval, retry_backoff, retry_max;
     double reconnect_delay, reconnect_splay, missing_reply_queue;
     bool resend;
     bool follows;          /* the URL is the configuration's: a new login there is for this one */
+    size_t max_unsent;     /* bytes */
     fj__body_form packing; /* of bodies sent */
     char **reply_queues;   /* how names of them may begin; NULL at the end */
     fj__namer *namer;      /* of reply and fanout queues that are to outlive the process; NULL: random names */

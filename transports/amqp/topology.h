@@ -33,7 +33,8 @@ bool fj__consume_stream(fj__engine *e, uint16_t channel, const fj__amqp_settings
 bool fj__delete_queue(fj__engine *e, uint16_t channel, const char *queue);
 bool fj__close_channel(fj__engine *e, uint16_t channel);
 
-/** The error for a channel.close of the broker: code, text, and the configuration key to look at. */
+/* refusals.c */
+/** The error for a channel.close of the broker: code, what was wanted and found, and the configuration key to look at. */
 fj_error *fj__channel_error(const fj__event *ev);
 /** Whether the broker closed the channel because an exchange exists with another durability. */
 bool fj__is_durable_mismatch(const fj__event *ev);

@@ -140,7 +140,8 @@ enum {
     FJ_SEND_CALL = 1 << 0,      /**< wait for a reply: the future resolves to the method's result */
     FJ_SEND_MANDATORY = 1 << 1, /**< UNDELIVERABLE when no queue takes it (oslo's at_least_once) */
     FJ_SEND_RESEND = 1 << 2,    /**< after a lost connection send again what may have been sent */
-    FJ_SEND_WAITED = 1 << 3     /**< the caller, no task, waits next: a hint that spares waking a helper */
+    FJ_SEND_WAITED = 1 << 3,    /**< the caller, no task, waits next: a hint that spares waking a helper */
+    FJ_SEND_PATIENT = 1 << 4    /**< the caller waits next, and may as well wait for room first */
 };
 
 typedef struct {
@@ -172,10 +173,11 @@ typedef struct {
      *  The query of a URL is the driver's to check, by fj_url_query(): only that of rabbit:// is set in @p conf by the caller.
      *  @param ret gives */
     fj_code (*open)(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj_error **err);
-    /** Begin a call or a cast.  Never blocks.  Any thread, task, or call-back of a loop (fj_loop_running() says which
+    /** Begin a call or a cast.  Never blocks, but with FJ_SEND_PATIENT it may wait until send->by for room when too much is on
+     *  its way, as flush() waits; without it answers BUSY then.  Any thread, task, or call-back of a loop (fj_loop_running() says which
      *  loop).  @param ret gives a future: for a call the reply, for a cast the broker's confirmation.  Always completes by
      *  send->by, also when nobody waits for it.
-     *  @errors those known at once (BAD_TARGET, BAD_VALUE, TOO_BIG, CLOSED, NOMEM): then no future.  fj_send_check()
+     *  @errors those known at once (BAD_TARGET, BAD_VALUE, TOO_BIG, CLOSED, NOMEM, BUSY), and of the wait for room: then no future.  fj_send_check()
      *  finds the first two */
     fj_code (*send)(fj_driver *d, const fj_send *send, fj_future **ret, fj_error **err);
     /** Wait until everything sent so far from this thread's domain is confirmed or has failed.  May block; in a task it
