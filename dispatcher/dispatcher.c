@@ -7,6 +7,7 @@
 #include "base/version.h"
 #include "dispatcher/about.h"
 #include "dispatcher/access.h"
+#include "dispatcher/dispatcher_impl.h"
 #include "dispatcher/failure.h"
 #include "dispatcher/live.h"
 #include "dispatcher/request.h"
@@ -18,22 +19,6 @@
 #define CATCH_ALL "*"
 #define NO_METHOD "(no method)"
 #define PING_METHOD "oslo_rpc_server_ping"
-
-struct entry {
-    const fj_endpoint *endpoint;
-    void *data;
-    _Atomic(fj__counted *) *rows; /* by method, once it was called; NULL: by name */
-};
-
-struct fj_dispatcher {
-    fj_access access;
-    fj_serializer serializer;
-    bool ping; /* answered by ping_entry, after all others */
-    struct entry *entries;
-    size_t n, capacity;
-    fj__counters *counters;
-    fj__live live;
-};
 
 /* ---- ping -------------------------------------------------------------------------------------- */
 
@@ -47,7 +32,7 @@ static fj_code ping(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 
 static const fj_method ping_methods[] = { FJ_METHOD_FLAGS(PING_METHOD, FJ_PLAIN, ping, FJ_EXPOSED) };
 static const fj_endpoint ping_endpoint = FJ_ENDPOINT(NULL, NULL, ping_methods);
-static const struct entry ping_entry = { &ping_endpoint, NULL, NULL };
+static const struct fj__entry ping_entry = { &ping_endpoint, NULL, NULL, NULL };
 
 /* ---- the tables -------------------------------------------------------------------------------- */
 
@@ -56,7 +41,7 @@ static const fj_method *method_at(const fj_endpoint *e, size_t i)
     return (const fj_method *)(const void *)((const char *)e->methods + i * e->method_size);
 }
 
-static const fj_method *method_named(const fj_endpoint *e, const char *name)
+const fj_method *fj__endpoint_method(const fj_endpoint *e, const char *name)
 {
     for (size_t i = 0; i < e->count; i++) {
         if (strcmp(method_at(e, i)->name, name) == 0)
@@ -94,7 +79,7 @@ static fj_code check_methods(const fj_endpoint *e, fj_error **err)
             return fj_fail(err, FJ_BAD_ARGS, "method %zu of endpoint %s is broken", i, fj__endpoint_place(e));
         if (strcmp(m->name, "target") == 0)
             return fj_fail(err, FJ_BAD_ARGS, "the name target is reserved on endpoints");
-        if (method_named(e, m->name) != m)
+        if (fj__endpoint_method(e, m->name) != m)
             return fj_fail(err, FJ_BAD_ARGS, "endpoint %s has two methods %s", fj__endpoint_place(e), m->name);
     }
     return FJ_OK;
@@ -122,21 +107,21 @@ fj_code fj_dispatcher_add(fj_dispatcher *d, const fj_endpoint *endpoint, void *d
     fj_code code = check_endpoint(endpoint, err);
     if (code != FJ_OK)
         return code;
-    struct entry *more = fj__grow(d->entries, &d->capacity, d->n + 1, sizeof *more);
+    struct fj__entry *more = fj__grow(d->entries, &d->capacity, d->n + 1, sizeof *more);
     if (more == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for another endpoint");
     d->entries = more;
     _Atomic(fj__counted *) *rows = fj__zalloc((endpoint->count + 1) * sizeof *rows);
     if (rows == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for another endpoint");
-    d->entries[d->n++] = (struct entry){ endpoint, data, rows };
-    if (accepts_ns(endpoint, NULL) && method_named(endpoint, PING_METHOD) != NULL)
+    d->entries[d->n++] = (struct fj__entry){ endpoint, data, rows, NULL };
+    if (accepts_ns(endpoint, NULL) && fj__endpoint_method(endpoint, PING_METHOD) != NULL)
         d->ping = false;
     return FJ_OK;
 }
 
 /* The i-th endpoint; the ping's comes last. */
-static const struct entry *entry_at(const fj_dispatcher *d, size_t i)
+static const struct fj__entry *entry_at(const fj_dispatcher *d, size_t i)
 {
     if (i < d->n)
         return &d->entries[i];
@@ -146,7 +131,7 @@ static const struct entry *entry_at(const fj_dispatcher *d, size_t i)
 bool fj_dispatcher_method(const fj_dispatcher *d, size_t i, const fj_endpoint **ret_endpoint,
                           const fj_method **ret_method)
 {
-    const struct entry *entry;
+    const struct fj__entry *entry;
 
     for (size_t at = 0; (entry = entry_at(d, at)) != NULL; at++) {
         if (i < entry->endpoint->count) {
@@ -183,8 +168,10 @@ fj_dispatcher *fj_dispatcher_free(fj_dispatcher *d)
 {
     if (d == NULL)
         return NULL;
-    for (size_t i = 0; i < d->n; i++)
+    for (size_t i = 0; i < d->n; i++) {
         fj__free(d->entries[i].rows);
+        fj__filter_free(d->entries[i].filter);
+    }
     fj__counters_unref(d->counters);
     fj__free(d->entries);
     fj__free(d);
@@ -299,17 +286,17 @@ static const fj_method *method_for(const fj_dispatcher *d, const fj_endpoint *e,
     const fj_method *m = NULL;
 
     if (w->name != NULL)
-        m = method_named(e, catch_all ? CATCH_ALL : w->name);
+        m = fj__endpoint_method(e, catch_all ? CATCH_ALL : w->name);
     return m != NULL && fj__access_allows(d->access, m, w->name) ? m : NULL;
 }
 
 /* The endpoints in their order: the first that takes namespace and version, has the method and may give it; if
  * none has, the first of them with a method for all names.
  * @return the method, or NULL and a failure */
-static const fj_method *choose(const fj_dispatcher *d, const struct wanted *w, const struct entry **ret_entry,
-                               fj_error **err)
+static const fj_method *choose(const fj_dispatcher *d, const struct wanted *w,
+                               const struct fj__entry **ret_entry, fj_error **err)
 {
-    const struct entry *entry;
+    const struct fj__entry *entry;
     const fj_method *m, *fallback = NULL;
     bool found_compatible = false;
 
@@ -351,8 +338,7 @@ static fj_code check_args(const json_t *message, fj_error **err)
                     python_type(args));
 }
 
-/* The counters of a method, known by its place in its table; of one for all names, by the name that was asked for. */
-static fj__counted *row_of(fj_dispatcher *d, const struct entry *entry, const fj_method *method,
+fj__counted *fj__entry_row(fj_dispatcher *d, const struct fj__entry *entry, const fj_method *method,
                            const char *name)
 {
     const fj_endpoint *e = entry->endpoint;
@@ -403,10 +389,47 @@ static void take_message(fj_request *req, fj_incoming *in, const struct wanted *
 
 void fj_dispatcher_give_back(fj_dispatcher *d, fj_incoming *in)
 {
-    const char *name = plain_text(json_object_get(in->message, "method"));
+    const char *name = plain_text(json_object_get(in->message, d->notified ? "priority" : "method"));
+    fj_priority priority;
+
+    if (d->notified)
+        name = fj_priority_parse(name, &priority) ? fj_priority_name(priority) : NULL;
 
     fj__count_one(fj__counters_row(d->counters, NULL, name != NULL ? name : NO_METHOD), FJ__COUNT_REQUEUED);
     in->ops->free(in); /* which requeues it, if that is still possible */
+}
+
+fj_request *fj__request_new(fj_dispatcher *d, fj_incoming *in, const struct fj__entry *entry,
+                            const fj_method *method, const char *name, fj_request_done_fn done, void *user)
+{
+    fj_request *req = fj__zalloc(sizeof *req);
+
+    if (req == NULL)
+        return NULL;
+    atomic_init(&req->refs, 1);
+    atomic_init(&req->parts_left, 2);
+    req->generation = fj__fork_generation();
+    atomic_init(&req->claimed, false);
+    atomic_init(&req->kept, false);
+    req->wants_reply = in->wants_reply;
+    req->in = in;
+    req->dispatcher = d;
+    req->endpoint = entry->endpoint;
+    req->method = method;
+    req->data = entry->data;
+    req->serializer = &d->serializer;
+    req->done = done;
+    req->user = user;
+    req->counted = fj__entry_row(d, entry, method, name);
+    req->arrived_ns = in->arrived.ns != 0 ? in->arrived.ns : fj_now().ns;
+    req->live.req = req;
+    return req;
+}
+
+void fj__request_show(fj_request *req)
+{
+    fj__count_one(req->counted, req->wants_reply ? FJ__COUNT_CALLS : FJ__COUNT_CASTS);
+    fj__live_add(&req->dispatcher->live, req);
 }
 
 fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_fn done, void *user,
@@ -415,40 +438,24 @@ fj_code fj_dispatcher_begin(fj_dispatcher *d, fj_incoming *in, fj_request_done_f
     const json_t *method = json_object_get(in->message, "method");
     struct wanted w = { method, json_object_get(in->message, "namespace"),
                         json_object_get(in->message, "version"), plain_text(method) };
-    const struct entry *entry = NULL;
+    const struct fj__entry *entry = NULL;
     fj_error *failure = NULL;
 
     *ret = NULL;
+    if (d->notified)
+        return fj__notified_begin(d, in, done, user, ret, err);
     const fj_method *chosen = choose(d, &w, &entry, &failure);
     if (chosen == NULL || check_args(in->message, &failure) != FJ_OK) {
         refuse(d, in, &w, failure);
         return FJ_OK;
     }
-    fj_request *req = fj__zalloc(sizeof *req);
+    fj_request *req = fj__request_new(d, in, entry, chosen, w.name, done, user);
     if (req == NULL) {
         fj_dispatcher_give_back(d, in);
         return fj_fail(err, FJ_NOMEM, "no memory for the request %s", chosen->name);
     }
-    atomic_init(&req->refs, 1);
-    atomic_init(&req->parts_left, 2);
-    req->generation = fj__fork_generation();
-    atomic_init(&req->claimed, false);
-    atomic_init(&req->kept, false);
-    req->wants_reply = in->wants_reply;
-    req->in = in;
     take_message(req, in, &w);
-    req->dispatcher = d;
-    req->endpoint = entry->endpoint;
-    req->method = chosen;
-    req->data = entry->data;
-    req->serializer = &d->serializer;
-    req->done = done;
-    req->user = user;
-    req->counted = row_of(d, entry, chosen, w.name);
-    fj__count_one(req->counted, in->wants_reply ? FJ__COUNT_CALLS : FJ__COUNT_CASTS);
-    req->arrived_ns = in->arrived.ns != 0 ? in->arrived.ns : fj_now().ns;
-    req->live.req = req;
-    fj__live_add(&d->live, req);
+    fj__request_show(req);
     *ret = req;
     return FJ_OK;
 }

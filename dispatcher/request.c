@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "dispatcher/about.h"
+#include "dispatcher/dispatcher_impl.h"
 #include "dispatcher/failure.h"
 #include "dispatcher/live.h"
 #include "runtime/local.h"
@@ -175,6 +176,8 @@ static fj_code send_answer(fj_request *req, json_t *result, fj_error *failure, f
     }
     if (req->wants_reply)
         code = fj__answer_send(req->in, failure != NULL ? NULL : result, failure, method, err);
+    else if (failure != NULL && fj__notified_goes_back(req, failure))
+        req->in->ops->requeue(req->in);
     else
         req->in->ops->done(req->in);
     if (started != 0)
@@ -232,6 +235,12 @@ fj_code fj_request_reply(fj_request *req, json_t *result, fj_error **err)
 fj_code fj_request_fail(fj_request *req, fj_error *failure, fj_error **err)
 {
     return fj__request_answer(req, NULL, failure, err);
+}
+
+void fj__request_give_up(fj_request *req, fj_error *failure)
+{
+    req->unrun = true;
+    (void)fj__request_answer(req, NULL, failure, NULL);
 }
 
 /* ---- references -------------------------------------------------------------------------------- */

@@ -38,6 +38,8 @@ struct fj_request {
     unsigned generation;    /* of forks: a child must not answer its parent's requests */
     bool held;              /* whoever called the method has claimed it; on that thread */
     bool wants_reply;
+    bool batch;        /* notifications: several in one */
+    atomic_bool unrun; /* its method was never called, or was given up: it goes back, if it can */
     const fj__request_follow *follow; /* NULL: nobody */
     void *follow_user;
     fj_incoming *in; /* owned; NULL once finished */
@@ -48,7 +50,7 @@ struct fj_request {
     fj_dispatcher *dispatcher;
     fj_request *outer; /* whose method ran on the thread when this one's was called */
     const fj_endpoint *endpoint;
-    const fj_method *method;
+    _Atomic(const fj_method *) method; /* of notifications the one that runs: others may ask meanwhile */
     void *data;
     fj__heritage *heritage;          /* what those its method makes inherit; NULL until it makes one */
     const fj_serializer *serializer; /* never NULL */
@@ -72,6 +74,12 @@ bool fj__request_hold(fj_request *req);
 void fj__request_set_follow(fj_request *req, const fj__request_follow *follow, void *user);
 /** Another context, before its method is called.  @param context takes */
 void fj__request_set_context(fj_request *req, json_t *context);
+/** Its context through the serializer. */
+fj_code fj__request_context_in(fj_request *req, fj_error **err);
+/** Its method has returned @p code: answer, unless it will be later.  @param result, failure take */
+void fj__request_ended(fj_request *req, fj_code code, json_t *result, fj_error *failure);
+/** Whoever runs it gives it up, deferred or not: fj_request_fail(), and what can go back goes back.  @param failure takes */
+void fj__request_give_up(fj_request *req, fj_error *failure);
 /** The method has returned, or will not run. */
 void fj__request_returned(fj_request *req);
 /** Make @p req (lends; NULL: none) what fj_request_current() answers in this task, or outside of tasks on this

@@ -2,6 +2,7 @@
 /* Step two: a request's method is called, and what comes of it is answered. */
 #include "base/alloc.h"
 #include "base/log.h"
+#include "dispatcher/dispatcher_impl.h"
 #include "dispatcher/request.h"
 
 fj_code fj_invoke_direct(void *user, fj_request *req, json_t *args, json_t **ret, fj_error **err)
@@ -22,7 +23,7 @@ static void started(fj_request *req)
     fj__count_wait(req->counted, now - req->arrived_ns);
 }
 
-static fj_code context_in(fj_request *req, fj_error **err)
+fj_code fj__request_context_in(fj_request *req, fj_error **err)
 {
     const fj_serializer *s = req->serializer;
     json_t *context = NULL;
@@ -76,7 +77,7 @@ static fj_code args_in(fj_request *req, json_t **ret, fj_error **err)
 }
 
 /* The method was called with `code` as its answer; takes the rest. */
-static void settle(fj_request *req, fj_code code, json_t *result, fj_error *failure)
+void fj__request_ended(fj_request *req, fj_code code, json_t *result, fj_error *failure)
 {
     if (code == FJ_DEFERRED && atomic_load(&req->kept)) {
         json_decref(result);
@@ -102,9 +103,12 @@ void fj_dispatcher_run(fj_dispatcher *d, fj_request *req, fj_invoke_fn invoke, v
     json_t *args = NULL, *result = NULL;
     fj_error *failure = NULL;
 
-    (void)d;
     started(req);
-    fj_code code = context_in(req, &failure);
+    if (d->notified) {
+        fj__notified_run(d, req, invoke, user);
+        goto out;
+    }
+    fj_code code = fj__request_context_in(req, &failure);
     if (code == FJ_OK)
         code = args_in(req, &args, &failure);
     if (code == FJ_OK)
@@ -112,7 +116,8 @@ void fj_dispatcher_run(fj_dispatcher *d, fj_request *req, fj_invoke_fn invoke, v
     else if (code == FJ_DEFERRED)
         code = fj_fail(&failure, FJ_INTERNAL, "a serializer cannot defer");
     json_decref(args);
-    settle(req, code, result, failure);
+    fj__request_ended(req, code, result, failure);
+out:
     fj__request_returned(req);
     fj_request_unref(req);
 }
@@ -120,6 +125,7 @@ void fj_dispatcher_run(fj_dispatcher *d, fj_request *req, fj_invoke_fn invoke, v
 void fj_dispatcher_drop(fj_dispatcher *d, fj_request *req, fj_error *failure)
 {
     (void)d;
+    req->unrun = true;
     (void)fj__request_answer(req, NULL, failure, NULL);
     fj__request_returned(req);
     fj_request_unref(req);

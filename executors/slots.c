@@ -243,7 +243,7 @@ void fj__slots_run(fj__slot *slot, fj_executor *x)
     }
     unlock(s);
     if (left != NULL) {
-        (void)fj_request_fail(left, given_up(), NULL);
+        fj__request_give_up(left, given_up());
         fj_request_unref(left);
     }
 }
@@ -335,7 +335,7 @@ void fj__slots_abort(fj__slots *s, fj_executor *x)
     while ((slot = fj__slots_pop(s)) != NULL)
         fj__slots_give_up(slot, x);
     while ((req = next_deferred(s, &at)) != NULL) {
-        (void)fj_request_fail(req, given_up(), NULL);
+        fj__request_give_up(req, given_up());
         fj_request_unref(req);
     }
     (void)atomic_compare_exchange_strong(&s->patience, &never, fj_in_ms(FJ__ABORT_MS).ns);

@@ -40,6 +40,9 @@ void fj__transport_hide(fj_transport *transport);
 /** FORKED in a child of the process that opened it.  Takes no lock.  @thread any */
 fj_code fj__transport_check(const fj_transport *transport, fj_error **err);
 
+/** The transport that notifications of @p transport's configuration have to themselves.  @param ret gives; NULL: they share it */
+fj_code fj__notify_own_transport(const fj_transport *transport, fj_transport **ret, fj_error **err);
+
 /** WRONG_CONTEXT on a loop's thread outside a task, where a wait would stop the loop. */
 fj_code fj__may_wait(fj_error **err);
 

@@ -79,17 +79,15 @@ static void unref(fj_notifier *n)
     fj__free(n);
 }
 
-static fj_code choose_transport(fj_notifier *n, fj_transport *transport, fj_error **err)
+fj_code fj__notify_own_transport(const fj_transport *transport, fj_transport **ret, fj_error **err)
 {
     const char *url = fj_conf_str(transport->conf, GROUP, "transport_url");
 
-    n->transport = transport;
+    *ret = NULL;
     if (transport->notifies || url == NULL || url[0] == '\0')
         return FJ_OK;
-    fj_code code = fj_notification_transport_open(transport->conf, NULL, &n->own, err);
-    if (code == FJ_OK)
-        n->transport = n->own;
-    else
+    fj_code code = fj_notification_transport_open(transport->conf, NULL, ret, err);
+    if (code != FJ_OK)
         fj_error_prefix(err, "[" GROUP "] transport_url");
     return code;
 }
@@ -151,7 +149,8 @@ fj_code fj_notifier_new(fj_transport *transport, const fj_notifier_opts *opts, f
     atomic_init(&n->refs, 1);
     n->generation = fj__fork_generation();
     fj__pending_init(&n->sent);
-    code = choose_transport(n, transport, err);
+    code = fj__notify_own_transport(transport, &n->own, err);
+    n->transport = n->own != NULL ? n->own : transport;
     if (code == FJ_OK)
         code = complete(n, &o, err);
     if (code == FJ_OK)

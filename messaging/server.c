@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/native.h"
 #include "dispatcher/live.h"
+#include "dispatcher/notified.h"
 #include "executors/flavours.h"
 #include "executors/patch.h"
 #include "runtime/loop.h"
@@ -16,7 +17,7 @@
 
 #include <fjord/await.h>
 
-static const char prefix[] = "server ";
+static const char prefix[] = "server ", notified_prefix[] = "listener ";
 
 /* ---- the start-up log --------------------------------------------------------------------------- */
 
@@ -111,7 +112,9 @@ static fj_code bring_up(fj_server *s, fj_error **err)
     if (code == FJ_OK)
         code = fj__strict(s->kind, s->dispatcher, s->transport->conf, err);
     if (code == FJ_OK)
-        code = d->ops->listen(d, &s->target, &l, fj_in_seconds(limit), &s->listener, err);
+        code = s->notes != NULL
+                   ? fj__notes_listen(s->notes, d, s->dispatcher, &l, fj_in_seconds(limit), &s->listener, err)
+                   : d->ops->listen(d, &s->target, &l, fj_in_seconds(limit), &s->listener, err);
     if (code == FJ_OK)
         s->gate.parks = s->listener->parks;
     if (code == FJ_OK)
@@ -253,6 +256,7 @@ static void destroy(fj_server *s)
     fj_dispatcher_free(s->dispatcher);
     fj__chain_fini(&s->around.chain);
     fj__target_fini(&s->target);
+    fj__notes_free(s->notes);
     fj__free(s->name);
     (void)pthread_mutex_destroy(&s->ending);
     (void)pthread_mutex_destroy(&s->stepping);
@@ -282,6 +286,16 @@ static fj_code settle_opts(fj_server *s, fj_error **err)
     return FJ_OK;
 }
 
+/* Gives; NULL: no memory. */
+static char *name_of(const fj_server *s, const fj_target *target)
+{
+    if (s->notes == NULL)
+        return fj__format("%s%s.%s", prefix, target->topic, target->server);
+    if (s->notes->pool != NULL)
+        return fj__format("%s%s of pool %s", notified_prefix, target->topic, s->notes->pool);
+    return fj__format("%s%s", notified_prefix, target->topic);
+}
+
 static fj_code complete(fj_server *s, const fj_target *target, fj_error **err)
 {
     fj_dispatcher_opts opts = FJ_DISPATCHER_OPTS_INIT;
@@ -295,11 +309,43 @@ static fj_code complete(fj_server *s, const fj_target *target, fj_error **err)
     opts.access = s->opts.access;
     opts.serializer = s->opts.serializer;
     opts.ping = fj_conf_bool(s->transport->conf, "DEFAULT", "rpc_ping_enabled");
-    if (fj__target_copy(target, &s->target) != FJ_OK ||
-        (s->name = fj__format("%s%s.%s", prefix, target->topic, target->server)) == NULL ||
-        fj__chain_copy(&s->transport->chain, &s->around.chain) != FJ_OK)
+    if (fj__target_copy(target, &s->target) != FJ_OK || (s->name = name_of(s, target)) == NULL ||
+        (s->notes == NULL && fj__chain_copy(&s->transport->chain, &s->around.chain) != FJ_OK))
         return fj_fail(err, FJ_NOMEM, "no memory for a server");
-    return fj_dispatcher_new(&opts, &s->dispatcher, err);
+    return s->notes != NULL ? fj__notified_new(s->opts.serializer, s->notes->requeue, &s->dispatcher, err)
+                            : fj_dispatcher_new(&opts, &s->dispatcher, err);
+}
+
+fj_code fj__server_make(fj_transport *transport, const fj_target *target, const fj_server_opts *opts,
+                        fj__notes *notes, fj_server **ret, fj_error **err)
+{
+    fj_server *s = fj__zalloc(sizeof *s);
+
+    if (s == NULL) {
+        fj__notes_free(notes);
+        return fj_fail(err, FJ_NOMEM, "no memory for a server");
+    }
+    s->transport = transport;
+    s->notes = notes;
+    s->opts = (fj_server_opts)FJ_SERVER_OPTS_INIT;
+    if (opts != NULL)
+        fj__copy_sized(&s->opts, sizeof s->opts, opts, opts->size);
+    s->gate.ops = &fj__gate_ops;
+    s->running.server = s;
+    atomic_init(&s->stopping, false);
+    (void)pthread_mutex_init(&s->ending, NULL);
+    (void)pthread_mutex_init(&s->stepping, NULL);
+    fj_code code = complete(s, target, err);
+    if (code != FJ_OK) {
+        destroy(s);
+        return code;
+    }
+    fj__life_init(&s->life, &life_ops, s, s->name);
+    s->called = s->name + strlen(notes != NULL ? notified_prefix : prefix);
+    fj__inspect_add(&s->calls, "call", tell_calls, s);
+    fj__inspect_add(&s->counters, "counters", tell_counters, s);
+    *ret = s;
+    return FJ_OK;
 }
 
 fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj_server_opts *opts,
@@ -311,29 +357,7 @@ fj_code fj_server_new(fj_transport *transport, const fj_target *target, const fj
         return code;
     if (target->topic == NULL || *target->topic == '\0' || target->server == NULL || *target->server == '\0')
         return fj_fail(err, FJ_BAD_TARGET, "a server's target needs a topic and a server");
-    fj_server *s = fj__zalloc(sizeof *s);
-    if (s == NULL)
-        return fj_fail(err, FJ_NOMEM, "no memory for a server");
-    s->transport = transport;
-    s->opts = (fj_server_opts)FJ_SERVER_OPTS_INIT;
-    if (opts != NULL)
-        fj__copy_sized(&s->opts, sizeof s->opts, opts, opts->size);
-    s->gate.ops = &fj__gate_ops;
-    s->running.server = s;
-    atomic_init(&s->stopping, false);
-    (void)pthread_mutex_init(&s->ending, NULL);
-    (void)pthread_mutex_init(&s->stepping, NULL);
-    code = complete(s, target, err);
-    if (code != FJ_OK) {
-        destroy(s);
-        return code;
-    }
-    fj__life_init(&s->life, &life_ops, s, s->name);
-    s->called = s->name + strlen(prefix);
-    fj__inspect_add(&s->calls, "call", tell_calls, s);
-    fj__inspect_add(&s->counters, "counters", tell_counters, s);
-    *ret = s;
-    return FJ_OK;
+    return fj__server_make(transport, target, opts, NULL, ret, err);
 }
 
 /* Stop it and see it to its end. */

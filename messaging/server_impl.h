@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef FJORD_MESSAGING_SERVER_IMPL_H
 #define FJORD_MESSAGING_SERVER_IMPL_H
-/* The RPC server inside: server.c is its life, server_gate.c stands before its listener, server_run.c is what fj_run() and services ask. */
+/* The server inside, of RPC or of notifications: server.c is its life, server_gate.c stands before its listener, server_run.c is what fj_run() and services ask. */
 #include <fjord/server.h>
 
 #include "executors/lifecycle.h"
 #include "internal.h"
+#include "notes.h"
 #include "rpc.h"
 
 #include <pthread.h>
@@ -14,6 +15,7 @@
 struct fj_server {
     fj_transport *transport;
     fj_target target;
+    fj__notes *notes;    /* of notifications: what it listens to; NULL: it is one of RPC */
     fj_server_opts opts; /* without `executor`, which is resolved */
     const fj_executor_ops *kind;
     fj_dispatcher *dispatcher;
@@ -36,6 +38,10 @@ struct fj_server {
     fj__running running;
     fj__inspected calls, counters;
 };
+
+/** As fj_server_new(), or with @p notes (takes, also when it fails) a listener of notifications. */
+fj_code fj__server_make(fj_transport *transport, const fj_target *target, const fj_server_opts *opts,
+                        fj__notes *notes, fj_server **ret, fj_error **err);
 
 /** Of the server's `gate`, which its executor sees in the place of the listener: poll() answers CLOSED once the server is stopped,
  *  and interrupt() wakes fj_run(), too. */

@@ -49,6 +49,7 @@ typedef struct {
     unsigned verbose, workers;
     bool json, quiet, fanout, echo;
     bool as_service; /* --workers was given */
+    bool counted;    /* --count was given */
     bool strict, origin, all, defaults;
     bool stack;
     char **rest; /* the arguments that are no options */

@@ -13,6 +13,8 @@ static const tool_command commands[] = {
       "[--workers N]" },
     { "notify", tool_notify,
       "notify EVENT_TYPE [key=text | key:=json]... | @FILE | - [--priority P] [--publisher ID] [--topic T]" },
+    { "listen", tool_listen,
+      "listen [--topic T] [--priority P]... [--pool NAME] [--match FIELD=REGEX]... [--count N] [--for S]" },
     { "ping", tool_ping, "ping TOPIC[.SERVER]" },
     { "config", tool_config,
       "config sample | check [FILE...] [--strict] | show [--origin] [--all | --defaults] [GROUP.KEY...]" },

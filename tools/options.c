@@ -172,6 +172,7 @@ static int take_count(tool_opts *o, const char *text)
     o->count = strtoul(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || *text == '-' || o->count == 0)
         return tool_misuse(o, "--count takes a number above 0");
+    o->counted = true;
     return -1;
 }
 

@@ -64,7 +64,8 @@ FJ_BEGIN_DECLS
     X(SYSTEM, 38, 1, "builtins", "OSError", "the system refused")                                              \
     X(INTERNAL, 39, 0, "builtins", "RuntimeError", "a defect in Fjord")                                        \
     X(TLS, 40, 0, "oslo_messaging.exceptions", "MessageDeliveryFailure",                                       \
-      "the broker, or this client, refused TLS")
+      "the broker, or this client, refused TLS")                                                               \
+    X(REQUEUE, 41, 1, "builtins", "RuntimeError", "the notification is to be delivered again")
 
 typedef enum {
 #define X(name, value, retriable, module, class_, text) FJ_##name = value,

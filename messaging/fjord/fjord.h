@@ -27,6 +27,8 @@
 #include <fjord/notification.h>
 #include <fjord/notify.h>
 #include <fjord/notify_driver.h>
+#include <fjord/notify_filter.h>
+#include <fjord/notify_listener.h>
 #include <fjord/original.h>
 #include <fjord/queue.h>
 #include <fjord/serializer.h>

@@ -4,6 +4,8 @@
 
 #include "base/alloc.h"
 
+#include <string.h>
+
 /* An ack left out would hold its message, and one of the prefetch, for as long as the channel lives. */
 static void put(fj__amqp_listener *l, amqp_method_number_t id, void *method)
 {
@@ -42,12 +44,50 @@ void fj__unsee(const fj__incoming *in)
         fj__window_forget(&in->l->window, in->ids.unique_id);
 }
 
+void fj__hold(fj__incoming *in)
+{
+    struct fj__hand *h = &in->hand;
+
+    h->next = in->l->hands;
+    h->at = &in->l->hands;
+    if (h->next != NULL)
+        h->next->at = &h->next;
+    in->l->hands = h;
+}
+
+static void let_go(struct fj__hand *h)
+{
+    if (h->at == NULL)
+        return;
+    *h->at = h->next;
+    if (h->next != NULL)
+        h->next->at = h->at;
+    h->at = NULL;
+}
+
+bool fj__adopt(fj__amqp_listener *l, const char *unique_id, const struct fj__raw *raw, unsigned epoch)
+{
+    for (struct fj__hand *h = l->hands; h != NULL; h = h->next) {
+        fj__incoming *in = fj__container(h, fj__incoming, hand);
+        if (in->ids.unique_id == NULL || strcmp(in->ids.unique_id, unique_id) != 0 ||
+            !fj__listener_stale(l, in->epoch))
+            continue;
+        in->epoch = epoch;
+        in->tag = raw->tag;
+        in->from = raw->from;
+        in->offset = raw->offset;
+        return true;
+    }
+    return false;
+}
+
 void fj__settle(fj__incoming *in)
 {
     if (!in->settled && !fj__listener_stale(in->l, in->epoch)) {
         in->l->unacked--;
-        in->l->unacked_of[in->from]--;
+        in->l->sources[in->from].unacked--;
     }
+    let_go(&in->hand);
     in->settled = true;
 }
 

@@ -9,10 +9,11 @@
 #include "transports/amqp/listener.h"
 #include "transports/amqp/topology.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { LONGEST = 10 /* digits of an expiration: 115 days */, FANOUT = 2 };
+enum { LONGEST = 10 /* digits of an expiration: 115 days */ };
 
 bool fj__listener_stale(const fj__amqp_listener *l, unsigned epoch)
 {
@@ -43,7 +44,7 @@ struct fj__raw *fj__listener_pop(fj__amqp_listener *l)
     if (l->first == NULL)
         l->last = &l->first;
     l->waiting--;
-    l->waiting_of[raw->from]--;
+    l->sources[raw->from].waiting--;
     return raw;
 }
 
@@ -69,17 +70,36 @@ static bool is_json(const amqp_basic_properties_t *p)
 /* How many messages the broker may hand out and await: RabbitMQ counts the prefetch for each consumer. */
 size_t fj__listener_in_flight_max(const fj__amqp_listener *l)
 {
-    return (size_t)FJ__QUEUES * l->prefetch;
+    return (size_t)l->consumers * l->prefetch;
 }
 
-/* Its consumer's tag tells: "1", "2", "3". */
-static uint8_t from_of(const fj__event *ev)
-{
-    char digit = '1';
+enum { TAG_MAX = 12 };
 
-    if (ev->consumer_tag.len == 1)
-        memcpy(&digit, ev->consumer_tag.bytes, 1);
-    return digit >= '1' && digit < '1' + FJ__QUEUES ? (uint8_t)(digit - '1') : 0;
+/* "1", "2" and so on, as oslo.messaging has them. */
+static const char *tag_of(unsigned i, char out[TAG_MAX])
+{
+    (void)snprintf(out, TAG_MAX, "%u", i + 1);
+    return out;
+}
+
+/* @return the place of the source with that consumer tag, or n */
+static unsigned tagged(const fj__amqp_listener *l, const char *text, size_t n)
+{
+    unsigned long number = 0;
+
+    for (size_t i = 0; i < n && i < TAG_MAX - 1; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return l->n;
+        number = number * 10 + (unsigned long)(text[i] - '0');
+    }
+    return number >= 1 && number <= l->n ? (unsigned)number - 1 : l->n;
+}
+
+static unsigned from_of(const fj__amqp_listener *l, const fj__event *ev)
+{
+    unsigned from = tagged(l, ev->consumer_tag.bytes, ev->consumer_tag.len);
+
+    return from < l->n ? from : 0;
 }
 
 /* Where it is in the stream; -1: it is of a queue. */
@@ -88,7 +108,7 @@ static int64_t offset_of(const fj__amqp_listener *l, const fj__event *ev)
     const amqp_basic_properties_t *p = ev->properties;
     bool headers = p != NULL && (p->_flags & AMQP_BASIC_HEADERS_FLAG) != 0;
 
-    if (from_of(ev) != FANOUT || !fj__listener_streams(l))
+    if (!l->sources[from_of(l, ev)].own || !fj__listener_streams(l))
         return -1;
     for (int i = 0; headers && i < p->headers.num_entries; i++) {
         const amqp_table_entry_t *e = &p->headers.entries[i];
@@ -138,14 +158,14 @@ static void on_deliver(fj__amqp_listener *l, const fj__event *ev, fj_deadline no
                              .redelivered = ev->redelivered,
                              .json = is_json(ev->properties),
                              .form = fj__body_form_of(ev->properties),
-                             .from = from_of(ev),
+                             .from = from_of(l, ev),
                              .offset = offset,
                              .arrived = now,
                              .expires = expires(ev->properties, now),
                              .n = ev->body_len };
     if (ev->body_len != 0)
         memcpy(raw->body, ev->body, ev->body_len);
-    l->waiting_of[raw->from]++;
+    l->sources[raw->from].waiting++;
     *l->last = raw;
     l->last = &raw->next;
     if (l->waiting++ == 0)
@@ -160,55 +180,71 @@ bool fj__listener_streams(const fj__amqp_listener *l)
     return l->d->settings->stream_fanout && l->fanout_durable;
 }
 
-const char *fj__listener_fanout(const fj__amqp_listener *l)
+/* The name of its queue; a stream is named as its exchange. */
+static const char *queue_of(const fj__amqp_listener *l, const fj__source *from)
 {
-    return fj__listener_streams(l) ? l->fanout : l->fanout_queue;
+    return from->own && fj__listener_streams(l) ? from->exchange : from->queue;
 }
 
-static bool declare_fanout_queue(fj__amqp_listener *l)
-{
-    fj__engine *e = l->d->consuming.engine;
-    const fj__amqp_settings *s = l->d->settings;
-
-    return fj__listener_streams(l)
-               ? fj__declare_stream(e, l->channel.id, s, l->fanout)
-               : fj__declare_transient(e, l->channel.id, s, l->fanout_queue, l->fanout_durable);
-}
-
-static bool declare_all(fj__amqp_listener *l)
+static bool declare_one(fj__amqp_listener *l, const fj__source *from)
 {
     fj__engine *e = l->d->consuming.engine;
     const fj__amqp_settings *s = l->d->settings;
     uint16_t c = l->channel.id;
 
-    return fj__declare_exchange(e, c, l->exchange, l->durable,
-                                s->auto_delete) && /* in this order: wire.md section 3 */
-           fj__declare_queue(e, c, s, l->topic, l->durable) &&
-           fj__bind(e, c, l->topic, l->exchange, l->topic) &&
-           fj__declare_exchange(e, c, l->exchange, l->durable, s->auto_delete) &&
-           fj__declare_queue(e, c, s, l->server_queue, l->durable) &&
-           fj__bind(e, c, l->server_queue, l->exchange, l->server_queue) &&
-           fj__declare_fanout(e, c, l->fanout, l->fanout_durable) && declare_fanout_queue(l) &&
-           fj__bind(e, c, fj__listener_fanout(l), l->fanout, l->topic);
+    if (!from->own)
+        return fj__declare_exchange(e, c, from->exchange, l->durable, s->auto_delete) &&
+               fj__declare_queue(e, c, s, from->queue, l->durable);
+    if (!fj__declare_fanout(e, c, from->exchange, l->fanout_durable))
+        return false;
+    return fj__listener_streams(l) ? fj__declare_stream(e, c, s, from->exchange)
+                                   : fj__declare_transient(e, c, s, from->queue, l->fanout_durable);
 }
 
-static const char *const tags[FJ__QUEUES] = { "1", "2", "3" };
-
-static const char *queue_of(const fj__amqp_listener *l, unsigned i)
+/* In the order of the sources: wire.md sections 3 and 14. */
+static bool declare_all(fj__amqp_listener *l)
 {
-    return i == 0 ? l->topic : i == 1 ? l->server_queue : fj__listener_fanout(l);
+    bool ok = true;
+
+    for (unsigned i = 0; ok && i < l->n; i++) {
+        const fj__source *from = &l->sources[i];
+        ok = declare_one(l, from) &&
+             fj__bind(l->d->consuming.engine, l->channel.id, queue_of(l, from), from->exchange, from->key);
+    }
+    return ok;
 }
 
-static bool consume(fj__amqp_listener *l, unsigned i)
+static bool consume(fj__amqp_listener *l, const fj__source *from, const char *tag)
 {
     fj__engine *e = l->d->consuming.engine;
     const fj__amqp_settings *s = l->d->settings;
 
-    if (i != FANOUT || !fj__listener_streams(l))
-        return fj__consume(e, l->channel.id, s, queue_of(l, i), tags[i]);
-    int64_t from = fj__stream_from(&l->stream);
-    l->seeking = from >= 0;
-    return fj__consume_stream(e, l->channel.id, s, l->fanout, tags[i], from);
+    if (!from->own || !fj__listener_streams(l))
+        return fj__consume(e, l->channel.id, s, from->queue, tag);
+    int64_t place = fj__stream_from(&l->stream);
+    l->seeking = place >= 0;
+    return fj__consume_stream(e, l->channel.id, s, from->exchange, tag, place);
+}
+
+/* Those that are not consumed. */
+static bool consume_rest(fj__amqp_listener *l)
+{
+    char tag[TAG_MAX];
+    bool ok = true;
+
+    for (unsigned i = 0; ok && i < l->n; i++) {
+        if (!l->sources[i].again && !l->sources[i].consuming)
+            ok = consume(l, &l->sources[i], tag_of(i, tag));
+    }
+    return ok;
+}
+
+static bool all_consumed(const fj__amqp_listener *l)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        if (!l->sources[i].again && !l->sources[i].consuming)
+            return false;
+    return true;
 }
 
 /* Whether the channel's number is beyond what this broker agreed to: it was chosen before there was a connection. */
@@ -233,16 +269,15 @@ static void set_up(fj__channel *c, fj_deadline now)
     (void)now;
     l->epoch++;
     l->unacked = 0;
-    memset(l->unacked_of, 0, sizeof l->unacked_of);
-    l->consuming = 0;
+    for (unsigned i = 0; i < l->n; i++) {
+        l->sources[i].unacked = 0;
+        l->sources[i].consuming = false;
+    }
     l->ready = false;
     fj__timer_cancel(&l->d->timers, &l->redo);
     if (l->closing || no_number(l))
         return;
-    bool ok = fj__channel_open(e, c->id) && declare_all(l) && fj__qos(e, c->id, l->prefetch);
-    for (unsigned i = 0; ok && i < FJ__QUEUES; i++)
-        ok = consume(l, i);
-    if (!ok)
+    if (!fj__channel_open(e, c->id) || !declare_all(l) || !fj__qos(e, c->id, l->prefetch) || !consume_rest(l))
         fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
 
@@ -255,12 +290,7 @@ static void restore(fj__amqp_listener *l, fj_deadline now)
         set_up(&l->channel, now);
         return;
     }
-    bool ok = declare_all(l);
-    for (unsigned i = 0; i < FJ__QUEUES && ok; i++) {
-        if ((l->consuming & (1u << i)) == 0)
-            ok = consume(l, i);
-    }
-    if (!ok)
+    if (!declare_all(l) || !consume_rest(l))
         fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
 
@@ -275,25 +305,19 @@ static void restore_soon(fj__amqp_listener *l, fj_deadline now)
         fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
 
-static unsigned tag_bit(const char *text, size_t n)
-{
-    for (unsigned i = 0; i < FJ__QUEUES; i++) {
-        if (n == strlen(tags[i]) && memcmp(text, tags[i], n) == 0)
-            return 1u << i;
-    }
-    return 0;
-}
-
 static void on_consume_ok(fj__amqp_listener *l, const fj__event *ev)
 {
     const amqp_basic_consume_ok_t *ok = ev->method.decoded;
+    unsigned at = tagged(l, ok->consumer_tag.bytes, ok->consumer_tag.len);
 
-    l->consuming |= tag_bit(ok->consumer_tag.bytes, ok->consumer_tag.len);
-    l->seeking = l->seeking && (l->consuming & (1u << FANOUT)) == 0;
-    if (l->consuming != (1u << FJ__QUEUES) - 1)
+    if (at < l->n) {
+        l->sources[at].consuming = true;
+        l->seeking = l->seeking && !l->sources[at].own;
+    }
+    if (!all_consumed(l))
         return;
     l->ready = l->ever_ready = true;
-    fj__domain_note(l->d, FJ_LOG_INFO, fj__format("listening on %s and %s", l->topic, l->server_queue));
+    fj__domain_note(l->d, FJ_LOG_INFO, fj__format("listening on %s", l->name));
     fj__future_nudge(l->gate);
 }
 
@@ -306,11 +330,20 @@ static void lose_place(fj__amqp_listener *l)
     l->seeking = false;
 }
 
+/* Whether one of its exchanges, of fanouts or of the others, exists with another durability. */
+static bool is_mismatch(const fj__amqp_listener *l, const fj__event *ev, bool own)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        if (l->sources[i].own == own && fj__is_durable_mismatch_of(ev, l->sources[i].exchange))
+            return true;
+    return false;
+}
+
 static void on_channel_closed(fj__amqp_listener *l, const fj__event *ev, fj_deadline now)
 {
     fj_error *error = fj__channel_error(ev);
 
-    fj_error_prefix(&error, "listening on %s", l->topic);
+    fj_error_prefix(&error, "listening on %s", l->name);
     fj__listener_drop(l, false);
     lose_place(l);
     l->ready = false;
@@ -318,10 +351,10 @@ static void on_channel_closed(fj__amqp_listener *l, const fj__event *ev, fj_dead
     l->cancels = 0;
     if (l->closing || l->left) {
         l->left = true;
-    } else if (fj__is_durable_mismatch_of(ev, l->fanout) && l->fanout_durable) {
+    } else if (l->fanout_durable && is_mismatch(l, ev, true)) {
         l->fanout_durable = false; /* go with the peers: wire.md section 3 */
         set_up(&l->channel, now);
-    } else if (fj__is_durable_mismatch_of(ev, l->exchange) && l->durable) {
+    } else if (l->durable && is_mismatch(l, ev, false)) {
         l->durable = false; /* go with the peers: wire.md section 3 */
         set_up(&l->channel, now);
     } else if (ev->code == AMQP_NOT_FOUND && !l->again) {
@@ -338,6 +371,20 @@ static void on_channel_closed(fj__amqp_listener *l, const fj__event *ev, fj_dead
     fj__future_nudge(l->gate);
 }
 
+static void on_cancel(fj__amqp_listener *l, const fj__event *ev, fj_deadline now)
+{
+    unsigned at = tagged(l, ev->text, strlen(ev->text));
+
+    if (at < l->n)
+        l->sources[at].consuming = false;
+    if (at < l->n &&
+        l->sources[at].own) /* as oslo.messaging: whatever has its name next may be another stream */
+        fj__stream_forget(&l->stream);
+    fj__domain_note(l->d, FJ_LOG_WARNING,
+                    fj__format("the broker cancelled a consumer of %s: declaring again", l->name));
+    restore_soon(l, now);
+}
+
 static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
 {
     fj__amqp_listener *l = fj__container(c, fj__amqp_listener, channel);
@@ -351,13 +398,7 @@ static void on_event(fj__channel *c, const fj__event *ev, fj_deadline now)
         fj__listener_complain(l, "rejected", ev->text, now);
         break;
     case FJ__EV_CANCEL:
-        l->consuming &= ~tag_bit(ev->text, strlen(ev->text));
-        if ((l->consuming & (1u << FANOUT)) ==
-            0) /* as oslo.messaging: whatever has its name next may be another stream */
-            fj__stream_forget(&l->stream);
-        fj__domain_note(l->d, FJ_LOG_WARNING,
-                        fj__format("the broker cancelled a consumer of %s: declaring again", l->topic));
-        restore_soon(l, now);
+        on_cancel(l, ev, now);
         break;
     case FJ__EV_CHANNEL_CLOSED:
         on_channel_closed(l, ev, now);
@@ -407,8 +448,12 @@ static void on_failed(fj__channel *c, const fj_error *error, fj_deadline now)
 
 void fj__consumer_cancel(fj__amqp_listener *l)
 {
-    for (unsigned i = 0; i < FJ__QUEUES && l->ready && !fj__listener_stale(l, l->epoch); i++) {
-        amqp_basic_cancel_t m = { .consumer_tag = { .len = 1, .bytes = (void *)(uintptr_t)tags[i] } };
+    for (unsigned i = 0; i < l->n && l->ready && !fj__listener_stale(l, l->epoch); i++) {
+        char tag[TAG_MAX];
+        amqp_basic_cancel_t m = { .consumer_tag = { .bytes = (void *)(uintptr_t)tag_of(i, tag) } };
+        m.consumer_tag.len = strlen(tag);
+        if (l->sources[i].again)
+            continue;
         if (fj__engine_method(l->d->consuming.engine, l->channel.id, AMQP_BASIC_CANCEL_METHOD, &m) == FJ_OK &&
             l->opts.keep_fetched)
             l->cancels++;
@@ -421,7 +466,6 @@ void fj__consumer_cancel(fj__amqp_listener *l)
 /* Its queues, with what is fetched of each. */
 static void look(const fj__channel *c, fj__channel_view *ret)
 {
-    static const char *const roles[FJ__QUEUES] = { "topic", "server", "fanout" };
     const fj__amqp_listener *l = fj__container(c, fj__amqp_listener, channel);
 
     *ret = (fj__channel_view){ .role = "listener",
@@ -430,15 +474,18 @@ static void look(const fj__channel *c, fj__channel_view *ret)
                                         : l->ready         ? "open"
                                                            : "opening",
                                .prefetch = l->prefetch,
-                               .unacked = l->unacked + l->waiting,
-                               .queues = FJ__QUEUES };
-    for (unsigned i = 0; i < FJ__QUEUES; i++) {
-        ret->consumers += (l->consuming >> i) & 1;
-        fj__text_cut(ret->queue[i].name, sizeof ret->queue[i].name, queue_of(l, i));
-        ret->queue[i].role = roles[i];
-        ret->queue[i].waiting = l->waiting_of[i];
-        ret->queue[i].in_hand = l->unacked_of[i];
-        ret->queue[i].capacity = l->prefetch;
+                               .unacked = l->unacked + l->waiting };
+    for (unsigned i = 0; i < l->n; i++) {
+        const fj__source *from = &l->sources[i];
+        ret->consumers += from->consuming ? 1 : 0;
+        if (from->again || ret->queues == FJ__SEEN_QUEUES)
+            continue;
+        unsigned at = ret->queues++;
+        fj__text_cut(ret->queue[at].name, sizeof ret->queue[at].name, queue_of(l, from));
+        ret->queue[at].role = from->role;
+        ret->queue[at].waiting = from->waiting;
+        ret->queue[at].in_hand = from->unacked;
+        ret->queue[at].capacity = l->prefetch;
     }
 }
 
@@ -452,7 +499,7 @@ bool fj__consumers_ready(const fj__domain *d)
         if (c->up != set_up)
             continue; /* the replies' */
         const fj__amqp_listener *l = fj__container(c, fj__amqp_listener, channel);
-        if (!l->closing && (!l->ready || l->consuming != (1u << FJ__QUEUES) - 1))
+        if (!l->closing && (!l->ready || !all_consumed(l)))
             return false;
     }
     return true;

@@ -26,7 +26,9 @@ typedef struct fj__publisher fj__publisher;
 /** The first number of a listener's channel: 1 is the reply queue's. */
 enum { FJ__LISTENER_CHANNEL = 2 };
 
-/** What is seen of a channel, and of the queues that it consumes. */
+enum { FJ__SEEN_QUEUES = 16 };
+
+/** What is seen of a channel, and of the queues that it consumes, as many as there is room for. */
 typedef struct {
     uint16_t number;
     const char *role, *state;
@@ -36,7 +38,7 @@ typedef struct {
         char name[256];
         const char *role;
         size_t waiting, in_hand, capacity;
-    } queue[3];
+    } queue[FJ__SEEN_QUEUES];
 } fj__channel_view;
 
 /** A channel of a link and what is done with its events.  All under the lock. */

@@ -368,6 +368,16 @@ static fj_code listen_(fj_driver *base, const fj_target *target, const fj_listen
     return rc == FJ_OK ? fj__consumer_listen(domain, target, opts, by, ret, err) : rc;
 }
 
+static fj_code listen_notifications(fj_driver *base, const fj_notify_source *sources, size_t n,
+                                    const fj_listen_opts *opts, fj_deadline by, fj_listener **ret,
+                                    fj_error **err)
+{
+    fj__domain *domain = NULL;
+    fj_code rc = domain_of(driver_of(base), opts->loop, &domain, err);
+
+    return rc == FJ_OK ? fj__consumer_listen_notifications(domain, sources, n, opts, by, ret, err) : rc;
+}
+
 /* ---- the end ---------------------------------------------------------------------------------------------- */
 
 static void close_(fj_driver *base)
@@ -467,7 +477,7 @@ const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
                                         .size = sizeof(fj_driver_ops),
                                         .name = "rabbit",
                                         .aliases = aliases,
-                                        .caps = FJ_DRIVER_RPC,
+                                        .caps = FJ_DRIVER_RPC | FJ_DRIVER_NOTIFICATIONS,
                                         .open = open_,
                                         .send = send_,
                                         .flush = flush,
@@ -478,4 +488,5 @@ const fj_driver_ops fj__amqp_driver = { .abi = FJ_DRIVER_ABI,
                                         .listens = listens,
                                         .reload = reload,
                                         .inspect = inspect,
-                                        .notify = notify };
+                                        .notify = notify,
+                                        .listen_notifications = listen_notifications };

@@ -30,9 +30,9 @@ void fj__listener_complain(fj__amqp_listener *l, const char *what, const char *w
     if (l->unsaid != 0)
         fj__domain_note(l->d, FJ_LOG_WARNING,
                         fj__format("a message on %s is %s: %s (and %u before it, since this was last said)",
-                                   l->topic, what, why, l->unsaid));
+                                   l->name, what, why, l->unsaid));
     else
-        fj__domain_note(l->d, FJ_LOG_WARNING, fj__format("a message on %s is %s: %s", l->topic, what, why));
+        fj__domain_note(l->d, FJ_LOG_WARNING, fj__format("a message on %s is %s: %s", l->name, what, why));
     l->complained_ns = now.ns;
     l->unsaid = 0;
 }
@@ -58,6 +58,11 @@ static bool admit(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoc
         return false;
     }
     if (in->ids.unique_id != NULL && !fj__window_add(&l->window, in->ids.unique_id)) {
+        if (fj__adopt(l, in->ids.unique_id, raw, epoch)) {
+            l->unacked++;
+            l->sources[raw->from].unacked++;
+            return false;
+        }
         fj__domain_note(l->d, FJ_LOG_INFO, fj__format("message %s came twice: ignored", in->ids.unique_id));
         fj__put_ack(l, raw->tag, false);
         if (raw->offset >= 0)
@@ -65,7 +70,9 @@ static bool admit(fj__amqp_listener *l, const struct fj__raw *raw, unsigned epoc
         return false;
     }
     l->unacked++;
-    l->unacked_of[raw->from]++;
+    l->sources[raw->from].unacked++;
+    if (l->opts.ack_done)
+        fj__hold(in);
     return true;
 }
 

@@ -10,6 +10,7 @@
 #include "transports/amqp/publisher.h"
 #include "transports/amqp/topology.h"
 
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -92,9 +93,11 @@ static fj_code stop(fj_listener *base, fj_deadline by, fj_error **err)
     (void)fj__domain_wait(l->d, l->gate, replies_out, l, by);
     fj__domain_lock(l->d);
     if (l->ever_ready && !l->left && l->d->consuming.state == FJ__LINK_OPEN) {
-        if (l->d->settings->namer == NULL &&
-            !fj__listener_streams(l)) /* else the next of the name goes on with it */
-            (void)fj__delete_queue(l->d->consuming.engine, l->channel.id, l->fanout_queue);
+        bool outlives =
+            l->d->settings->namer != NULL || fj__listener_streams(l); /* the next of the name goes on with it */
+        for (unsigned i = 0; i < l->n && !outlives; i++)
+            if (l->sources[i].own)
+                (void)fj__delete_queue(l->d->consuming.engine, l->channel.id, l->sources[i].queue);
         (void)fj__close_channel(l->d->consuming.engine, l->channel.id);
         fj__domain_touch(l->d, &l->d->consuming, true);
     } else {
@@ -102,9 +105,8 @@ static fj_code stop(fj_listener *base, fj_deadline by, fj_error **err)
     }
     fj__domain_unlock(l->d);
     fj_code rc = fj__domain_wait(l->d, l->gate, has_left, l, by);
-    return rc == FJ_OK
-               ? FJ_OK
-               : fj_fail(err, rc, "the broker did not confirm in time that %s is left", l->server_queue);
+    return rc == FJ_OK ? FJ_OK
+                       : fj_fail(err, rc, "the broker did not confirm in time that %s is left", l->name);
 }
 
 static void free_(fj_listener *base)
@@ -125,11 +127,13 @@ static void free_(fj_listener *base)
     fj_error_free(l->refused);
     fj__window_fini(&l->window);
     fj__stream_fini(&l->stream);
-    fj__free(l->exchange);
-    fj__free(l->topic);
-    fj__free(l->server_queue);
-    fj__free(l->fanout);
-    fj__free(l->fanout_queue);
+    for (unsigned i = 0; i < l->n; i++) {
+        fj__free(l->sources[i].exchange);
+        fj__free(l->sources[i].queue);
+        fj__free(l->sources[i].key);
+    }
+    fj__free(l->sources);
+    fj__free(l->name);
     fj__free(l);
 }
 
@@ -157,12 +161,9 @@ static fj_code name_own(const fj__amqp_settings *s, const fj_listen_opts *opts, 
     return *ret != NULL ? FJ_OK : fj_fail(err, FJ_NOMEM, "out of memory");
 }
 
-/* @param own  the end of the fanout queue's name */
-static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_listen_opts *opts,
-                               const char *own)
+static fj__amqp_listener *make(fj__domain *d, const fj_listen_opts *opts, size_t sources)
 {
     fj__amqp_listener *l = fj__zalloc(sizeof *l);
-    const char *exchange = target->exchange != NULL ? target->exchange : d->settings->exchange;
     size_t slots = opts->slots != 0 ? opts->slots : 1;
     size_t prefetch = d->settings->prefetch != 0 ? d->settings->prefetch : 2 * slots;
 
@@ -182,16 +183,75 @@ static fj__amqp_listener *make(fj__domain *d, const fj_target *target, const fj_
     l->prefetch = (uint16_t)(prefetch < 2 && d->settings->prefetch == 0 ? 2
                              : prefetch > 65535                         ? 65535
                                                                         : prefetch);
-    l->exchange = fj__strdup(exchange);
-    l->topic = fj__strdup(target->topic);
-    l->server_queue = fj__format("%s.%s", target->topic, target->server);
-    l->fanout = fj__format("%s_fanout", target->topic);
-    l->fanout_queue = fj__format("%s_fanout_%s", target->topic, own);
-    /* At least what a lost connection can bring back: what is prefetched and what runs. */
-    size_t back = fj__listener_in_flight_max(l) + slots;
-    bool ok = fj__window_init(&l->window, back < 16 ? 16 : back);
-    ok = fj_future_new(NULL, NULL, &l->gate) == FJ_OK && ok;
-    if (ok && l->exchange && l->topic && l->server_queue && l->fanout && l->fanout_queue)
+    l->sources = fj__zalloc(sources * sizeof *l->sources);
+    if (l->sources != NULL && fj_future_new(NULL, NULL, &l->gate) == FJ_OK)
+        return l;
+    free_(&l->base);
+    return NULL;
+}
+
+/* Each text is taken.  @return false: one is NULL, for memory ran out */
+static bool add(fj__amqp_listener *l, const char *role, char *exchange, char *queue, char *key)
+{
+    fj__source *from = &l->sources[l->n++];
+
+    *from = (fj__source){ .exchange = exchange, .queue = queue, .key = key, .role = role };
+    for (unsigned i = 0; queue != NULL && i + 1 < l->n && !from->again; i++)
+        from->again = l->sources[i].queue != NULL && strcmp(l->sources[i].queue, queue) == 0;
+    l->consumers += from->again ? 0 : 1;
+    return exchange != NULL && queue != NULL && key != NULL;
+}
+
+/* At least what a lost connection can bring back: what is prefetched and what runs. */
+static bool make_window(fj__amqp_listener *l)
+{
+    size_t back = fj__listener_in_flight_max(l) + (l->opts.slots != 0 ? l->opts.slots : 1);
+
+    return fj__window_init(&l->window, back < 16 ? 16 : back);
+}
+
+/* @param own  the end of the fanout queue's name */
+static fj__amqp_listener *make_rpc(fj__domain *d, const fj_target *t, const fj_listen_opts *opts,
+                                   const char *own)
+{
+    enum { TOPIC_SERVER_FANOUT = 3 };
+    const char *exchange = t->exchange != NULL ? t->exchange : d->settings->exchange;
+    fj__amqp_listener *l = make(d, opts, TOPIC_SERVER_FANOUT);
+
+    if (l == NULL)
+        return NULL;
+    bool ok = add(l, "topic", fj__strdup(exchange), fj__strdup(t->topic), fj__strdup(t->topic));
+    ok = add(l, "server", fj__strdup(exchange), fj__format("%s.%s", t->topic, t->server),
+             fj__format("%s.%s", t->topic, t->server)) &&
+         ok;
+    ok = add(l, "fanout", fj__format("%s_fanout", t->topic), fj__format("%s_fanout_%s", t->topic, own),
+             fj__strdup(t->topic)) &&
+         ok;
+    l->sources[l->n - 1].own = true;
+    l->name = fj__format("%s and %s.%s", t->topic, t->topic, t->server);
+    if (ok && l->name != NULL && make_window(l))
+        return l;
+    free_(&l->base);
+    return NULL;
+}
+
+static fj__amqp_listener *make_notified(fj__domain *d, const fj_notify_source *sources, size_t n,
+                                        const fj_listen_opts *opts)
+{
+    fj__amqp_listener *l = make(d, opts, n);
+    bool ok = l != NULL;
+
+    if (l == NULL)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        const fj_notify_source *from = &sources[i];
+        ok =
+            add(l, "notifications", fj__strdup(from->exchange != NULL ? from->exchange : d->settings->exchange),
+                fj__strdup(from->queue), fj__strdup(from->key)) &&
+            ok;
+    }
+    l->name = n > 1 ? fj__format("%s and %zu more", sources[0].queue, n - 1) : fj__strdup(sources[0].queue);
+    if (ok && l->name != NULL && make_window(l))
         return l;
     free_(&l->base);
     return NULL;
@@ -215,22 +275,18 @@ static fj_code not_listening(fj__amqp_listener *l, fj_error **err)
     if (copy == NULL)
         (void)fj_fail(&copy, FJ_TIMEOUT, "the broker did not answer in time");
     fj__link_where(&l->d->consuming, where, sizeof where);
-    fj_error_set_where(copy, "%s queue %s", where, l->topic);
+    fj_error_set_where(copy, "%s queue %s", where, l->sources[0].queue);
     return fj_error_move(copy, err);
 }
 
-fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
-                            fj_listener **ret, fj_error **err)
+/* @param l takes; NULL: there was no memory */
+static fj_code begin(fj__amqp_listener *l, fj_deadline by, fj_listener **ret, fj_error **err)
 {
-    char *own = NULL;
-    fj_code rc = name_own(d->settings, opts, &own, err);
+    fj_code rc = FJ_OK;
 
-    if (rc != FJ_OK)
-        return rc;
-    fj__amqp_listener *l = make(d, target, opts, own);
-    fj__free(own);
     if (l == NULL)
         return fj_fail(err, FJ_NOMEM, "out of memory");
+    fj__domain *d = l->d;
     fj__domain_lock(d);
     if (d->closed)
         rc = fj_fail(err, FJ_CLOSED, "the transport is closed");
@@ -260,4 +316,26 @@ fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_lis
     }
     *ret = &l->base;
     return FJ_OK;
+}
+
+fj_code fj__consumer_listen(fj__domain *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
+                            fj_listener **ret, fj_error **err)
+{
+    char *own = NULL;
+    fj_code rc = name_own(d->settings, opts, &own, err);
+
+    if (rc != FJ_OK)
+        return rc;
+    fj__amqp_listener *l = make_rpc(d, target, opts, own);
+    fj__free(own);
+    return begin(l, by, ret, err);
+}
+
+fj_code fj__consumer_listen_notifications(fj__domain *d, const fj_notify_source *sources, size_t n,
+                                          const fj_listen_opts *opts, fj_deadline by, fj_listener **ret,
+                                          fj_error **err)
+{
+    if (n == 0)
+        return fj_fail(err, FJ_BAD_TARGET, "there is nothing to listen to");
+    return begin(make_notified(d, sources, n, opts), by, ret, err);
 }

@@ -2,7 +2,7 @@
 #ifndef FJORD_AMQP_LISTENER_H
 #define FJORD_AMQP_LISTENER_H
 /*
- * The parts of an RPC listener, which only its own files see:
+ * The parts of a listener, of RPC or of notifications, which only its own files see:
  *
  *   listener.c    its life: making, closing, leaving; what it tells a loop
  *   consumer.c    its channel: what is declared and consumed, and again after a loss; the ring of messages as they came
@@ -22,7 +22,15 @@
 
 #include <stdatomic.h>
 
-enum { FJ__QUEUES = 3 }; /* topic, topic.server, fanout */
+/* A queue, and one of its bindings. */
+typedef struct {
+    char *exchange, *queue, *key;
+    const char *role; /* for who looks; lends for ever */
+    bool own;         /* its exchange is a fanout one, and its queue this listener's alone */
+    bool again;       /* a source before it consumes the same queue: it is bound, and that is all */
+    bool consuming;   /* consume-ok came since the set-up */
+    size_t waiting, unacked;
+} fj__source;
 
 /* One message as it came. */
 struct fj__raw {
@@ -30,7 +38,7 @@ struct fj__raw {
     uint64_t tag;
     bool redelivered, json;
     fj__body_form form;
-    uint8_t from;                 /* which of the queues */
+    unsigned from;                /* which of the sources */
     int64_t offset;               /* in the stream of a fanout; -1: it is of a queue */
     fj_deadline arrived, expires; /* expires: nobody waits for it any more */
     size_t n;
@@ -41,8 +49,11 @@ struct fj__amqp_listener {
     fj_listener base;
     fj__domain *d;
     fj__channel channel;
-    fj_future *gate; /* never completed: nudged when poll() has something to look at */
-    char *exchange, *topic, *server_queue, *fanout, *fanout_queue;
+    fj_future *gate;     /* never completed: nudged when poll() has something to look at */
+    fj__source *sources; /* in the order they are declared; the i-th has the consumer tag i + 1 */
+    unsigned n;
+    unsigned consumers; /* how many of them consume */
+    char *name;         /* what texts call it */
     fj_listen_opts opts;
     uint16_t prefetch;
     bool durable;        /* of the control exchange and its queues */
@@ -50,7 +61,6 @@ struct fj__amqp_listener {
     bool seeking;        /* asked for a place in the stream, and not answered yet */
     fj__stream stream;
     bool ready, ever_ready, again, closing, left;
-    unsigned consuming; /* consume-ok's since the set-up */
     unsigned
         cancels; /* closing, and fetched messages are to be run: cancel-ok's to come, behind the last of them */
     unsigned epoch;    /* + 1 with each channel: tags of an older one are stale */
@@ -59,7 +69,7 @@ struct fj__amqp_listener {
     fj__retry retry;
     struct fj__raw *first, **last;
     size_t waiting, unacked; /* in the ring; given to poll() and not acked */
-    size_t waiting_of[FJ__QUEUES], unacked_of[FJ__QUEUES];
+    struct fj__hand *hands;  /* with ack = done: given to poll() and not settled */
     fj__window window;
     int64_t complained_ns; /* of messages that are of no use */
     unsigned unsaid;       /* so many since */
@@ -67,12 +77,18 @@ struct fj__amqp_listener {
     atomic_bool interrupted;
 };
 
+/* A link in the list of what is in hand. */
+struct fj__hand {
+    struct fj__hand *next, **at; /* at NULL: it is in none */
+};
+
 typedef struct {
     fj_incoming base;
     fj__amqp_listener *l;
+    struct fj__hand hand;
     unsigned epoch;
     uint64_t tag;
-    uint8_t from;   /* which of the queues */
+    unsigned from;  /* which of the sources */
     int64_t offset; /* in the stream of a fanout; -1: it is of a queue */
     fj__request_in ids;
     fj__timer monitor;
@@ -106,8 +122,6 @@ void fj__consumer_cancel(fj__amqp_listener *l);
 bool fj__listener_stale(const fj__amqp_listener *l, unsigned epoch);
 /** Whether the fanout is a stream. */
 bool fj__listener_streams(const fj__amqp_listener *l);
-/** The queue that the fanout is consumed from. */
-const char *fj__listener_fanout(const fj__amqp_listener *l);
 /** How many messages the broker may hand out and await. */
 size_t fj__listener_in_flight_max(const fj__amqp_listener *l);
 /** The oldest message of the ring, which is not empty.  @return gives */
@@ -121,6 +135,11 @@ void fj__listener_signal(fj__amqp_listener *l);
 void fj__put_ack(fj__amqp_listener *l, uint64_t tag, bool multiple);
 /** @param offset of a message out of a stream, which takes nothing back: it is read again; else -1 */
 void fj__put_reject(fj__amqp_listener *l, uint64_t tag, int64_t offset, bool requeue);
+/** It is given out, to be acknowledged when it is done. */
+void fj__hold(fj__incoming *in);
+/** One that is in hand came again after its connection was lost: from now on its ack is that of @p raw, which came over the channel of
+ *  @p epoch.  @return false: none of that name is in hand */
+bool fj__adopt(fj__amqp_listener *l, const char *unique_id, const struct fj__raw *raw, unsigned epoch);
 /** It needs no ack any more. */
 void fj__settle(fj__incoming *in);
 /** It did not run: when it comes again it is not one that came twice. */

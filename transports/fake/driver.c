@@ -294,7 +294,7 @@ const fj_driver_ops fj__fake_driver = {
     .abi = FJ_DRIVER_ABI,
     .size = sizeof(fj_driver_ops),
     .name = "fake",
-    .caps = FJ_DRIVER_RPC,
+    .caps = FJ_DRIVER_RPC | FJ_DRIVER_NOTIFICATIONS,
     .open = open_driver,
     .send = send_message,
     .flush = flush,
@@ -304,6 +304,7 @@ const fj_driver_ops fj__fake_driver = {
     .free = free_driver,
     .inspect = fj__fake_inspect,
     .notify = notify,
+    .listen_notifications = fj__fake_listen_notifications,
 };
 
 static fj_code open_driver(const fj_conf *conf, const fj_url *url, fj_driver **ret, fj_error **err)

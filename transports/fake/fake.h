@@ -129,6 +129,10 @@ void fj__fake_arrive(fj__fake_consumer *c, fj__fake_msg *msg);
 fj_code fj__fake_listen(fj_driver *d, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
                         fj_listener **ret, fj_error **err);
 
+fj_code fj__fake_listen_notifications(fj_driver *d, const fj_notify_source *sources, size_t n,
+                                      const fj_listen_opts *opts, fj_deadline by, fj_listener **ret,
+                                      fj_error **err);
+
 /* ---- inspect.c ---------------------------------------------------------------------------------- */
 
 /** As fj_driver_ops.inspect. */

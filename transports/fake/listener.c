@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A listener takes from three queues: topic, topic.server and its own of the fanout.  What the broker has given it and
- * poll() has not is `ready`; one eventfd is readable exactly while that is not empty, another wakes poll().  A task in
+ * A listener takes from several queues: one of RPC from topic, topic.server and its own of the fanout.  What the broker has given it
+ * and poll() has not is `ready`; one eventfd is readable exactly while that is not empty, another wakes poll().  A task in
  * poll() is woken without either.
  */
 #include "listener.h"
@@ -58,9 +58,11 @@ void fj__fake_listener_unref(fj__fake_listener *l)
     if (atomic_fetch_sub(&l->refs, 1) != 1)
         return;
     fj__fake_lock();
-    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
+    for (unsigned i = 0; l->queues != NULL && i < l->n; i++)
         fj__fake_queue_unref(l->queues[i]);
     fj__fake_unlock();
+    fj__free(l->queues);
+    fj__free(l->sources);
     fj__free(l->seen);
     if (l->ready_fd >= 0)
         (void)fj__native.close(l->ready_fd);
@@ -270,7 +272,7 @@ void fj__fake_ready_back(fj__fake_listener *l)
 
 void fj__fake_deliver_all(fj__fake_listener *l)
 {
-    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
+    for (unsigned i = 0; i < l->n; i++)
         fj__fake_deliver(l->queues[i]);
 }
 
@@ -293,8 +295,9 @@ static void close_listener(fj_listener *base)
         return;
     fj__fake_lock();
     leave_driver(l);
-    fj__fake_queue_delete(l->queues[FJ__FAKE_FANOUT]);
-    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
+    if (l->own != NULL)
+        fj__fake_queue_delete(l->own);
+    for (unsigned i = 0; i < l->n; i++)
         fj__fake_unconsume(&l->sources[i]);
     if (!l->keep_fetched)
         fj__fake_ready_back(l);
@@ -334,6 +337,28 @@ static const fj_listener_ops listener_ops = {
     .free = free_listener,
 };
 
+/* From now on it takes from its queues.  @locks broker */
+static void consume(fj__fake_listener *l)
+{
+    for (unsigned i = 0; i < l->n; i++)
+        fj__fake_consume(l->queues[i], &l->sources[i]);
+    l->next_of_driver = l->driver->listeners;
+    l->driver->listeners = l;
+}
+
+/* @locks broker */
+static bool bind_one(fj__fake_listener *l, const char *exchange, const char *name, const char *key)
+{
+    fj__fake_queue *q = fj__fake_queue_bind(exchange, name, key);
+
+    for (unsigned i = 0; q != NULL && i < l->n; i++)
+        if (l->queues[i] == q)
+            return true; /* one more binding of a queue that it takes from */
+    if (q != NULL)
+        l->queues[l->n++] = fj__fake_queue_ref(q);
+    return q != NULL;
+}
+
 /* Bind the three queues, then take from them: all or none. */
 static fj_code subscribe(fj__fake_listener *l, const char *exchange, const fj_target *t)
 {
@@ -346,20 +371,11 @@ static fj_code subscribe(fj__fake_listener *l, const char *exchange, const fj_ta
     if (direct == NULL || fanout == NULL || own == NULL)
         goto out;
     fj__fake_lock();
-    fj__fake_queue *topic = fj__fake_queue_bind(exchange, t->topic, t->topic);
-    fj__fake_queue *server = fj__fake_queue_bind(exchange, direct, direct);
-    fj__fake_queue *mine = fj__fake_queue_bind(fanout, own, "");
-    if (topic != NULL && server != NULL && mine != NULL) {
-        l->queues[FJ__FAKE_TOPIC] = fj__fake_queue_ref(topic);
-        l->queues[FJ__FAKE_SERVER] = fj__fake_queue_ref(server);
-        l->queues[FJ__FAKE_FANOUT] = fj__fake_queue_ref(mine);
-        for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
-            fj__fake_consume(l->queues[i], &l->sources[i]);
-        l->next_of_driver = l->driver->listeners;
-        l->driver->listeners = l;
+    if (bind_one(l, exchange, t->topic, t->topic) && bind_one(l, exchange, direct, direct) &&
+        bind_one(l, fanout, own, "")) {
+        l->own = l->queues[l->n - 1];
+        consume(l);
         code = FJ_OK;
-    } else if (mine != NULL) {
-        fj__fake_queue_delete(mine);
     }
     fj__fake_unlock();
 out:
@@ -369,7 +385,23 @@ out:
     return code;
 }
 
-static fj__fake_listener *make(fj__fake_driver_s *d, const fj_listen_opts *opts)
+static fj_code subscribe_to(fj__fake_listener *l, const char *exchange, const fj_notify_source *sources,
+                            size_t n)
+{
+    bool ok = true;
+
+    fj__fake_lock();
+    for (size_t i = 0; ok && i < n; i++)
+        ok = bind_one(l, sources[i].exchange != NULL ? sources[i].exchange : exchange, sources[i].queue,
+                      sources[i].key);
+    if (ok)
+        consume(l);
+    fj__fake_unlock();
+    return ok ? FJ_OK : FJ_NOMEM;
+}
+
+/* For @p n queues at most. */
+static fj__fake_listener *make(fj__fake_driver_s *d, const fj_listen_opts *opts, size_t n)
 {
     fj__fake_listener *l = fj__zalloc(sizeof *l);
     unsigned slots = opts != NULL ? opts->slots : 1;
@@ -379,9 +411,10 @@ static fj__fake_listener *make(fj__fake_driver_s *d, const fj_listen_opts *opts)
         return NULL;
     l->base = (fj_listener){ .ops = &listener_ops, .parks = true };
     l->driver = d;
-    l->seen_size =
-        FJ__FAKE_SOURCES * (size_t)prefetch + slots; /* at least what a lost connection can bring back */
+    l->seen_size = n * prefetch + slots; /* at least what a lost connection can bring back */
     l->seen = fj__zalloc(l->seen_size * sizeof *l->seen);
+    l->sources = fj__zalloc(n * sizeof *l->sources);
+    l->queues = fj__zalloc(n * sizeof(fj__fake_queue *));
     if (opts != NULL && opts->loop != NULL)
         l->loop = fj__loop_ref(opts->loop);
     l->keep_fetched = opts != NULL && opts->keep_fetched;
@@ -390,30 +423,25 @@ static fj__fake_listener *make(fj__fake_driver_s *d, const fj_listen_opts *opts)
     l->ready_end = &l->ready;
     l->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++) {
+    for (size_t i = 0; l->sources != NULL && i < n; i++) {
         l->sources[i].listener = l;
         l->sources[i].prefetch = prefetch;
     }
     return l;
 }
 
-fj_code fj__fake_listen(fj_driver *driver, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
-                        fj_listener **ret, fj_error **err)
+static fj_code make_open(fj__fake_driver_s *d, const fj_listen_opts *opts, size_t n, fj__fake_listener **ret,
+                         fj_error **err)
 {
-    fj__fake_driver_s *d = fj__container(driver, fj__fake_driver_s, base);
-
-    (void)by; /* nothing is waited for */
-    if (target->topic == NULL || *target->topic == '\0' || target->server == NULL || *target->server == '\0')
-        return fj_fail(err, FJ_BAD_TARGET, "a server's target needs topic and server");
     fj__fake_lock();
     bool closed = d->closed;
     fj__fake_unlock();
     if (closed)
         return fj_fail(err, FJ_CLOSED, "the transport is closed");
-    fj__fake_listener *l = make(d, opts);
+    fj__fake_listener *l = make(d, opts, n);
     if (l == NULL)
         return fj_fail(err, FJ_NOMEM, "no memory for a listener");
-    if (l->seen == NULL) {
+    if (l->seen == NULL || l->sources == NULL || l->queues == NULL) {
         fj__fake_listener_unref(l);
         return fj_fail(err, FJ_NOMEM, "no memory for a listener");
     }
@@ -421,11 +449,47 @@ fj_code fj__fake_listen(fj_driver *driver, const fj_target *target, const fj_lis
         fj__fake_listener_unref(l);
         return fj_fail(err, FJ_SYSTEM, "no descriptor for a listener: %s", strerror(errno));
     }
-    fj_code code = subscribe(l, target->exchange != NULL ? target->exchange : d->exchange, target);
+    *ret = l;
+    return FJ_OK;
+}
+
+static fj_code subscribed(fj__fake_listener *l, fj_code code, fj_listener **ret, fj_error **err)
+{
     if (code != FJ_OK) {
         fj__fake_listener_unref(l);
         return fj_fail(err, code, "no memory for a listener's queues");
     }
     *ret = &l->base;
     return FJ_OK;
+}
+
+fj_code fj__fake_listen(fj_driver *driver, const fj_target *target, const fj_listen_opts *opts, fj_deadline by,
+                        fj_listener **ret, fj_error **err)
+{
+    enum { TOPIC_SERVER_FANOUT = 3 };
+    fj__fake_driver_s *d = fj__container(driver, fj__fake_driver_s, base);
+    fj__fake_listener *l = NULL;
+
+    (void)by; /* nothing is waited for */
+    if (target->topic == NULL || *target->topic == '\0' || target->server == NULL || *target->server == '\0')
+        return fj_fail(err, FJ_BAD_TARGET, "a server's target needs topic and server");
+    fj_code code = make_open(d, opts, TOPIC_SERVER_FANOUT, &l, err);
+    if (code != FJ_OK)
+        return code;
+    return subscribed(l, subscribe(l, target->exchange != NULL ? target->exchange : d->exchange, target), ret,
+                      err);
+}
+
+fj_code fj__fake_listen_notifications(fj_driver *driver, const fj_notify_source *sources, size_t n,
+                                      const fj_listen_opts *opts, fj_deadline by, fj_listener **ret,
+                                      fj_error **err)
+{
+    fj__fake_driver_s *d = fj__container(driver, fj__fake_driver_s, base);
+    fj__fake_listener *l = NULL;
+
+    (void)by; /* nothing is waited for */
+    if (n == 0)
+        return fj_fail(err, FJ_BAD_TARGET, "there is nothing to listen to");
+    fj_code code = make_open(d, opts, n, &l, err);
+    return code == FJ_OK ? subscribed(l, subscribe_to(l, d->exchange, sources, n), ret, err) : code;
 }

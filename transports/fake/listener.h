@@ -17,17 +17,17 @@
 
 #include <fjord/task.h>
 
-enum { FJ__FAKE_TOPIC, FJ__FAKE_SERVER, FJ__FAKE_FANOUT, FJ__FAKE_SOURCES };
-
 typedef struct fj__fake_incoming fj__fake_incoming;
 
 struct fj__fake_listener {
     fj_listener base;
     fj__fake_driver_s *driver; /* valid until it is closed */
     fj__fake_listener *next_of_driver;
-    atomic_uint refs; /* the owner's, and each incoming message's */
-    fj__fake_consumer sources[FJ__FAKE_SOURCES];
-    fj__fake_queue *queues[FJ__FAKE_SOURCES]; /* each with a reference */
+    atomic_uint refs;           /* the owner's, and each incoming message's */
+    unsigned n;                 /* queues it takes from */
+    fj__fake_consumer *sources; /* n of them */
+    fj__fake_queue **queues;    /* n of them, each with a reference */
+    fj__fake_queue *own;        /* the one of them that goes with it; NULL: none */
     fj__fake_msg *ready, **ready_end;
     fj__fake_incoming *hands; /* given to poll(), and neither acked nor given back */
     uint64_t *seen;           /* serial numbers of the last messages given to poll() */

@@ -10,7 +10,7 @@ static fj_code lose(fj__fake_listener *l)
 {
     fj_code code = FJ_OK;
 
-    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
+    for (unsigned i = 0; i < l->n; i++)
         fj__fake_unconsume(&l->sources[i]);
     fj__fake_ready_back(l); /* which came later, and so stands behind what follows */
     for (fj__fake_incoming *in = l->hands, *next; in != NULL; in = next) {
@@ -19,7 +19,7 @@ static fj_code lose(fj__fake_listener *l)
         code = one != FJ_OK ? one : code;
     }
     fj__fake_deliver_all(l);
-    for (unsigned i = 0; i < FJ__FAKE_SOURCES; i++)
+    for (unsigned i = 0; i < l->n; i++)
         fj__fake_consume(l->queues[i], &l->sources[i]);
     return code;
 }
