@@ -317,7 +317,10 @@ static void on_consume_ok(fj__amqp_listener *l, const fj__event *ev)
     if (!all_consumed(l))
         return;
     l->ready = l->ever_ready = true;
-    fj__domain_note(l->d, FJ_LOG_INFO, fj__format("listening on %s", l->name));
+    fj__domain_note(l->d, FJ_LOG_INFO,
+                    fj__format("listening on %s%s%s", l->name,
+                               l->n > 1 && l->sources[l->n - 1].own ? " and " : "",
+                               l->n > 1 && l->sources[l->n - 1].own ? l->sources[1].queue : ""));
     fj__future_nudge(l->gate);
 }
 

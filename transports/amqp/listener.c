@@ -228,7 +228,7 @@ static fj__amqp_listener *make_rpc(fj__domain *d, const fj_target *t, const fj_l
              fj__strdup(t->topic)) &&
          ok;
     l->sources[l->n - 1].own = true;
-    l->name = fj__format("%s and %s.%s", t->topic, t->topic, t->server);
+    l->name = fj__strdup(t->topic);
     if (ok && l->name != NULL && make_window(l))
         return l;
     free_(&l->base);
