@@ -63,8 +63,8 @@ static fj_code take_and_fail(fj_request *req, json_t *args, json_t **ret, fj_err
 
 static fj_code keep(fj_request *req, json_t *args, json_t **ret, fj_error **err)
 {
+    atomic_store(&kept, fj_request_ref(req)); /* before the test hears of it */
     (void)take(req, args, ret, err);
-    atomic_store(&kept, fj_request_ref(req));
     return FJ_DEFERRED;
 }
 
