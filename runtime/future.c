@@ -168,6 +168,7 @@ bool fj_future_cancel(fj_future *f)
     if (f->kind != NULL)
         return f->kind->cancel(f);
     (void)fj_fail(&error, FJ_CANCELLED, "the caller gave up");
+    fj_error_set_sent(error, FJ_SENT_MAYBE); /* the operation knows, and is not asked any more */
     fj_future_ref(f);
     bool first = complete(f, NULL, error);
     if (first && f->ops->cancelled != NULL)

@@ -39,7 +39,8 @@ FJ_API FJ_MUST_USE fj_code fj_future_result(fj_future *future, json_t **ret, fj_
 /** Call @p fn when complete; at once, on this thread, when it already is.  The future keeps itself alive
  *  until then.  Several may be added; they run in order.  @errors NOMEM, FORKED */
 FJ_API FJ_MUST_USE fj_code fj_future_then(fj_future *future, fj_future_fn fn, void *user);
-/** Give up: a pending future completes with FJ_CANCELLED and whatever comes for it later is dropped.  That of a task, or
+/** Give up: a pending future completes with FJ_CANCELLED (sent = maybe: the operation may be under way) and whatever comes for it
+ *  later is dropped.  That of a task, or
  *  a gather, completes when the task has ended, or all of them.
  *  @return false when it was complete already, or is the parent's of a fork.  @thread any */
 FJ_API bool fj_future_cancel(fj_future *future);

@@ -140,8 +140,10 @@ def run_programs(args, results):
     for program in sorted(glob.glob(os.path.join(BUILD, "tests", "*_rows_test")) +
                           glob.glob(os.path.join(BUILD, "tests", "cut_points_test"))):
         began = time.monotonic()
-        done = subprocess.run([program], capture_output=True, text=True, timeout=600, check=False,
-                              env=dict(os.environ, CK_VERBOSITY="verbose"))
+        # More schedules than in each `make check`, with the time for them.
+        done = subprocess.run([program], capture_output=True, text=True, timeout=1200, check=False,
+                              env={"FJ_SCHEDULES": "20000", "CK_TIMEOUT_MULTIPLIER": "6"} | os.environ |
+                              {"CK_VERBOSITY": "verbose"})
         took = time.monotonic() - began
         lines = [m.groups() for m in map(NAMED.match, done.stdout.splitlines()) if m]
         name = os.path.basename(program)
