@@ -158,7 +158,8 @@ START_TEST(too_big_out)
     unsigned sent = broker_seen(r->b, AMQP_BASIC_PUBLISH_METHOD);
     memset(text, 'x', SMALL_CAP);
     text[SMALL_CAP] = '\0';
-    rig_expect(call_with(r, json_pack("{s:s}", "x", text), &err), err, FJ_TOO_BIG, FJ_SENT_NO);
+    fj_code code = call_with(r, json_pack("{s:s}", "x", text), &err);
+    rig_expect(code, err, FJ_TOO_BIG, FJ_SENT_NO);
     ck_assert_uint_eq(broker_seen(r->b, AMQP_BASIC_PUBLISH_METHOD), sent);
     rig_works(r);
     free(text);
@@ -173,6 +174,16 @@ static long peak(void)
 
     ck_assert_int_eq(getrusage(RUSAGE_SELF, &usage), 0);
     return usage.ru_maxrss;
+}
+
+/* A sanitizer keeps what was freed for a while. */
+static void grew_by_less_than(long before, long kb)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    (void)before, (void)kb;
+#else
+    ck_assert_int_lt(peak() - before, kb);
+#endif
 }
 
 static void send_frames(rig *r, frames *f, const char *to_consumer_of)
@@ -209,7 +220,7 @@ START_TEST(too_big_in)
             (void)broker_wait(r->b, AMQP_BASIC_REJECT_METHOD, 1, 1);
     }
     rig_until(has_rejected, r, "the refusal");
-    ck_assert_int_lt(peak() - before, BOMB / 1024 / 4);
+    grew_by_less_than(before, BOMB / 1024 / 4);
     r->lies = true; /* there was no message 100 */
     rig_works(r);
     free(chunk);
@@ -232,7 +243,7 @@ START_TEST(too_big_announced)
     unsigned connections = broker_accepted(r->b);
     send_frames(r, &f, "t");
     ck_assert(broker_wait(r->b, AMQP_CONNECTION_OPEN_METHOD, connections + 1, LONG_MS));
-    ck_assert_int_lt(peak() - before, 64 * 1024);
+    grew_by_less_than(before, 64 * 1024);
     rig_works(r);
     rig_down(r);
 }
@@ -285,7 +296,8 @@ START_TEST(too_deep_out)
         ck_assert_int_eq(json_array_append_new(outer, value), 0);
         value = outer;
     }
-    rig_expect(call_with(r, json_pack("{s:o}", "x", value), &err), err, FJ_TOO_DEEP, FJ_SENT_NO);
+    fj_code code = call_with(r, json_pack("{s:o}", "x", value), &err);
+    rig_expect(code, err, FJ_TOO_DEEP, FJ_SENT_NO);
     rig_works(r);
     rig_down(r);
 }
@@ -515,7 +527,7 @@ START_TEST(a_bomb)
     long before = peak();
     publish_as(r, "application/json", "application/x-gzip", bomb, n);
     rig_until(has_rejected, r, "the refusal");
-    ck_assert_int_lt(peak() - before, 32 * 1024);
+    grew_by_less_than(before, 32 * 1024);
     rig_works(r);
     free(bomb);
     free(zeros);
