@@ -133,7 +133,7 @@ fj_transport *rig_transport(const rig *r, const rig_opts *o, cutter *through)
     return t;
 }
 
-static void server_up(rig *r, const rig_opts *o)
+void rig_server_up(rig *r, const rig_opts *o)
 {
     fj_server_opts opts = FJ_SERVER_OPTS_INIT;
     fj_error *err = NULL;
@@ -182,7 +182,7 @@ rig *rig_up(const rig_opts *o)
     r->there = rig_transport(r, o, r->client_cutter);
     must(fj_client_new(r->there, &target_there, NULL, &r->client, NULL), NULL, "a client");
     if (!o->alone)
-        server_up(r, o);
+        rig_server_up(r, o);
     return r;
 }
 

@@ -53,6 +53,8 @@ rig *rig_up(const rig_opts *opts);
 /** The end.  Everything must come to it within ten seconds; the ledger must balance, and the broker have nobody and nothing
  *  unacked, nor ever have had an ack that was wrong. */
 void rig_down(rig *r);
+/** The server of a rig that was set up alone. */
+void rig_server_up(rig *r, const rig_opts *opts);
 /** The server alone. */
 void rig_server_down(rig *r);
 /** Open one more transport as the rig's are.  @param through  NULL: straight to the broker   @return gives */

@@ -97,6 +97,8 @@ bool broker_wait(broker *b, amqp_method_number_t id, unsigned count, int ms);
 size_t broker_unsaid(broker *b);
 unsigned broker_connections(broker *b); /* open now */
 unsigned broker_accepted(broker *b);    /* ever */
+/** Wait until so many were accepted.  @return false after @p ms */
+bool broker_wait_accepted(broker *b, unsigned count, int ms);
 /** Ready messages of a queue, or -1 when there is no such queue. */
 int broker_queue_ready(broker *b, const char *queue);
 /** Messages handed out and not yet acked, of all queues. */

@@ -180,3 +180,16 @@ size_t broker_unsaid(broker *b)
     bk_unlock(b);
     return n;
 }
+
+bool broker_wait_accepted(broker *b, unsigned count, int ms)
+{
+    int64_t by = bk_now_ms() + ms;
+    struct timespec until = { .tv_sec = by / 1000, .tv_nsec = by % 1000 * 1000000 };
+
+    bk_lock(b);
+    while (b->accepted < count && bk_now_ms() < by)
+        (void)pthread_cond_timedwait(&b->changed, &b->lock, &until);
+    bool enough = b->accepted >= count;
+    bk_unlock(b);
+    return enough;
+}
