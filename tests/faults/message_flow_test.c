@@ -362,8 +362,7 @@ static void fan_out(fj_transport *transport, unsigned n)
     ck_assert_uint_eq(atomic_load(&c.waiting), 2); /* as many as it has slots */
     fj_event_set(c.gate);
     rig_await(&c.ran, 3 * n, "the slow one");
-    for (unsigned i = 0; i < n; i++)
-        fj_server_stop(c.members[i].server);
+    fj_server_stop(c.members[0].server); /* its thread frees them all */
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     ck_assert_int_eq(c.code, FJ_OK);
     ck_assert_uint_eq(atomic_load(&c.ran), 3 * n);

@@ -185,7 +185,7 @@ static void take_connection(cutter *c)
 {
     int client = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC), i = 0;
 
-    while (i < PAIRS && c->pairs[i].ends[0] >= 0)
+    while (i < PAIRS && (c->pairs[i].ends[0] >= 0 || c->pairs[i].ends[1] >= 0))
         i++;
     int broker = client < 0 || i == PAIRS ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (broker < 0 || connect(broker, (struct sockaddr *)&c->onward, sizeof c->onward) != 0) {
