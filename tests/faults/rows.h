@@ -3,13 +3,14 @@
 #define FJORD_TESTS_FAULTS_ROWS_H
 /*
  * Faults by their names: each test is a sentence that begins with the fault's id, "A6 a confirm that never comes...", and is
- * printed when it has run, as `ok: A6 ...`, or `not ok: A6 ...: why`.  One alone: CK_RUN_CASE='the sentence'.
+ * printed when all have run, as `ok: A6 ...`, or `not ok: A6 ...: why`.  One alone: CK_RUN_CASE='the sentence'.
  */
 #include <check.h>
 
 /** The five, for rows that are run under each. */
 extern const char *const rows_executors[5];
 
+/** Rows are run three at a time: most of them wait. */
 Suite *rows_suite(const char *name);
 /** A row.  Its test has 60 seconds. */
 void rows_add(Suite *s, const char *title, const TTest *test);
