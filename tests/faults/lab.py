@@ -260,14 +260,14 @@ class Client(Program):
 class Chaos:
     """fjord-chaos before the broker; rules as its man page has them."""
 
-    def __init__(self, port, rules=(), seed=1, at="127.0.0.1"):
+    def __init__(self, port, rules=(), seed=1, at="127.0.0.1", listen=0):
         self.folder = tempfile.TemporaryDirectory()
         self.control = os.path.join(self.folder.name, "control")
         self.log = os.path.join(self.folder.name, "log")
         plan = os.path.join(self.folder.name, "plan")
         with open(plan, "w") as f:
             json.dump({"seed": seed, "rules": list(rules)}, f)
-        self.process = subprocess.Popen([CHAOS, "--listen", f"{at}:0", "--to", f"127.0.0.1:{port}", "--plan", plan, "--log", self.log,
+        self.process = subprocess.Popen([CHAOS, "--listen", f"{at}:{listen}", "--to", f"127.0.0.1:{port}", "--plan", plan, "--log", self.log,
                                          "--control", self.control], stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         self.port = int(line.split(f"{at}:")[1].split(",")[0])
@@ -312,9 +312,9 @@ class Lab:
         at = ",".join(f"{user}:{password}@{h}" for h in hosts or [f"127.0.0.1:{port or self.broker.port}"])
         return f"rabbit://{at}/{self.vhost if vhost is None else vhost}"
 
-    def chaos(self, rules=(), seed=None, port=None, at="127.0.0.1"):
-        """Before the broker, or what else listens at `port`; clients connect to `at`."""
-        chaos = Chaos(port or self.broker.port, rules, self.seed if seed is None else seed, at)
+    def chaos(self, rules=(), seed=None, port=None, at="127.0.0.1", listen=0):
+        """Before the broker, or what else listens at `port`; clients connect to `at` and the port `listen`, or a free one."""
+        chaos = Chaos(port or self.broker.port, rules, self.seed if seed is None else seed, at, listen)
         self.stack.callback(chaos.close)
         return chaos
 

@@ -1,15 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks to break: a namespace at the end of a cable, and what listens where a broker was expected."""
+import contextlib
 import itertools
-import json
 import os
+import select
 import shutil
+import socket
+import struct
 import subprocess
+import threading
 import time
 
-from lab import Skip, need, until
+from lab import BUILD, Skip, need, until
 
 COUNT = itertools.count()
+
+
+def certificates():
+    """The folder with what scripts/certs makes."""
+    folder = os.path.abspath(os.path.join(BUILD, "certs"))
+    if not os.path.exists(f"{folder}/client-both.pem"):
+        run("scripts/certs", folder)
+    return folder
 
 
 def run(*words, check=True):
@@ -26,12 +38,14 @@ class Cable:
             raise Skip("network namespaces need root")
         if not shutil.which("ip") or not shutil.which("ss"):
             raise Skip("iproute2 is not installed")
-        number = os.getpid() % 2048 * 8 + next(COUNT) % 8
+        number = os.getpid() % 1024 * 8 + next(COUNT) % 8
         self.name = f"fj{os.getpid()}x{number % 8}"
         self.inner, self.outer = f"{self.name}i", f"{self.name}o"
-        net = f"10.213.{number >> 6}"
-        self.near, self.far, self.net = f"{net}.{number % 64 * 4 + 1}", f"{net}.{number % 64 * 4 + 2}", f"{net}.{number % 64 * 4}/30"
+        self.number, self.net = number, f"{self.address(number, 0)}/29"
+        # `hole` is nobody's, and preferred by who knows both: RFC 6724, the longest prefix that is common with one's own.
+        self.near, self.far, self.hole, self.other = (self.address(number, i) for i in (1, 2, 3, 4))
         self.prefix = ("ip", "netns", "exec", self.name)
+        self.near6, self.far6, self.hole6 = (f"2001:db8:{number:x}::{i}" for i in (1, 2, 3))
         self.lab = lab
         lab.stack.callback(self.close)
         try:
@@ -40,12 +54,17 @@ class Cable:
             raise Skip(f"no network namespace can be made here: {e.stderr.strip()}") from None
         self.relay = lab.chaos(at=self.near)
 
+    @staticmethod
+    def address(number, host):
+        return f"10.213.{number >> 5}.{number % 32 * 8 + host}"
+
     def lay(self):
         run("ip", "netns", "add", self.name)
         run("ip", "link", "add", self.outer, "type", "veth", "peer", "name", self.inner, "netns", self.name)
-        run("ip", "addr", "add", f"{self.near}/30", "dev", self.outer)
+        for address in (self.near, self.other):
+            run("ip", "addr", "add", f"{address}/29", "dev", self.outer)
         run("ip", "link", "set", self.outer, "up")
-        for words in (("addr", "add", f"{self.far}/30", "dev", self.inner), ("link", "set", self.inner, "up"), ("link", "set", "lo", "up")):
+        for words in (("addr", "add", f"{self.far}/29", "dev", self.inner), ("addr", "add", f"{self.far6}/64", "dev", self.inner, "nodad"), ("link", "set", self.inner, "up"), ("link", "set", "lo", "up")):
             run("ip", "-n", self.name, *words)
         # While the cable is out nothing for its other end goes another way.
         run("ip", "route", "add", "blackhole", self.net, "metric", "4000")
@@ -81,6 +100,10 @@ class Cable:
         for where in ((), self.prefix):
             run(*where, "nft", "delete", "table", "netdev", self.name, check=False)
 
+    def never(self, address):
+        """What goes there from within is lost, with nobody to say so."""
+        run("ip", "-n", self.name, "neigh", "replace", address, "lladdr", "02:00:00:00:00:01", "dev", self.inner)
+
     def connections(self):
         """The local ports of those that somebody in there holds open."""
         lines = self.inside("ss", "-tnH", "state", "established", "dst", self.near).splitlines()
@@ -94,3 +117,114 @@ class Cable:
         figures = self.lab.figures
         figures["noticed_s"] = max(figures.get("noticed_s", 0), round(took, 2))
         need(took <= limit, f"it took {took:.1f} s to notice, not {limit} s at most")
+
+
+class Names:
+    """A name server for who is at the end of a cable."""
+
+    def __init__(self, cable):
+        self.answers, self.silent = {}, False
+        folder = f"/etc/netns/{cable.name}"  # which `ip netns exec` puts over /etc; the cable takes it away
+        os.makedirs(folder, exist_ok=True)
+        with open(f"{folder}/resolv.conf", "w") as f:
+            f.write(f"nameserver {cable.near}\n")
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((cable.near, 53))
+        cable.lab.stack.callback(self.socket.close)
+        self.socket.settimeout(0.5)
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def answer(self, name, *addresses):
+        self.answers[name] = addresses
+
+    def run(self):
+        while self.socket.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                query, who = self.socket.recvfrom(4096)
+                if not self.silent:
+                    self.socket.sendto(self.reply(query), who)
+
+    def reply(self, query):
+        """RFC 1035, section 4.1: a head, the question again, and what there is of the kind that was asked for."""
+        end = query.index(b"\0", 12)
+        labels, at = [], 12
+        while at < end:
+            labels.append(query[at + 1:at + 1 + query[at]].decode())
+            at += 1 + query[at]
+        question, kind = query[12:end + 5], struct.unpack("!H", query[end + 1:end + 3])[0]
+        addresses = self.answers.get(".".join(labels).lower())
+        family, ours = {1: (socket.AF_INET, "."), 28: (socket.AF_INET6, ":")}.get(kind, (None, "none"))
+        found = [socket.inet_pton(family, a) for a in addresses or () if ours in a]
+        head = query[:2] + struct.pack("!HHHHH", 0x8180 | (3 if addresses is None else 0), 1, len(found), 0, 0)
+        return head + question + b"".join(b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 0, len(a)) + a for a in found)
+
+
+class Listener:
+    """Takes connections at a port of its own, and does with each, in a thread, what `serve` does."""
+
+    def __init__(self, lab, serve=None):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.heads = []  # the first bytes of each connection
+        self.over = False
+        if serve is not None:
+            self.serve = serve
+        lab.stack.callback(self.close)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while not self.over:
+            with contextlib.suppress(OSError):
+                one = self.socket.accept()[0]
+                threading.Thread(target=self.take, args=(one,), daemon=True).start()
+
+    def take(self, one):
+        with one, contextlib.suppress(OSError):
+            one.settimeout(30)
+            self.heads.append(one.recv(8, socket.MSG_PEEK))
+            self.serve(one)
+
+    def close(self):
+        self.over = True
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+def says(what):
+    """For Listener: says this, and waits until the other side goes."""
+
+    def serve(one):
+        one.sendall(what)
+        while one.recv(65536):
+            pass
+
+    return serve
+
+
+class Idle(Listener):
+    """Before the broker, as balancers are: a connection over which nothing goes for so long is cut.
+
+    rudely   both ends learn of it by an RST when they send the next time"""
+
+    def __init__(self, lab, seconds, rudely=False):
+        self.to, self.seconds, self.rudely, self.cuts = lab.broker.port, seconds, rudely, 0
+        super().__init__(lab)
+
+    def serve(self, one):
+        with socket.create_connection(("127.0.0.1", self.to)) as other:
+            ends = {one: other, other: one}
+            while True:
+                ready = select.select(list(ends), [], [], self.seconds)[0]
+                if not ready:
+                    self.cuts += 1
+                    break
+                for end in ready:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    ends[end].sendall(data)
+            if self.rudely:
+                select.select(list(ends), [], [], 30)  # somebody says something
+                for end in ends:
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -3,10 +3,11 @@
 import contextlib
 import os
 import random
+import ssl
 import time
 
 from lab import BACKOFF, EXECUTORS, OSLO, Failed, need, row, until
-from network import Cable, run
+from network import Cable, Idle, Listener, Names, certificates, run, says
 from rows_broker import pause
 
 BEAT = 2  # seconds
@@ -299,3 +300,171 @@ def stalls(lab):
     for one in all_of_them:
         need(one.over(), f"{one.what}: it is not noticed")
         one.judge(lab)
+
+
+# ---- what is no broker ------------------------------------------------------------------------------------
+
+
+def peak(program):
+    """The most memory it ever had, in bytes."""
+    with open(f"/proc/{program.process.pid}/status") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+
+
+def speaks_tls(lab):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{certificates()}/good.pem", f"{certificates()}/good.key")
+
+    def serve(one):
+        with context.wrap_socket(one, server_side=True) as tls:
+            tls.recv(1)
+
+    return Listener(lab, serve).port
+
+
+# What answers in a broker's place, and what the error says of it.
+IMPOSTORS = (("HTTP", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", 'this is not AMQP: got "HTTP/1.1 400'),
+             ("SSH", b"SSH-2.0-OpenSSH_9.2p1\r\n", 'this is not AMQP: got "SSH-2.0-Open'),
+             ("AMQP 1.0", b"AMQP\0\1\0\0", "AMQP 1-0-0"),
+             ("a refusal of AMQP", b"AMQP\0\0\x09\x01", "refuses the connection"),
+             ("zeros", bytes(100000), "this is not AMQP: the first byte is 0x00"),
+             ("a frame of 4 GiB", b"\1\0\0\xff\xff\xff\xf0" + bytes(100000), "frame"),
+             ("a heartbeat first", b"\x08\0\0\0\0\0\0\xce", "AMQP"),
+             ("nothing", b"", "waiting for connection.start"))
+
+
+@row("N7", "what answers is no broker, or says nothing", "P2 P3 P7 P8", limit=60)
+def impostors(lab):
+    dice = random.Random(lab.seed)
+    cases = [(name, Listener(lab, says(data)).port, words, ()) for name, data, words in IMPOSTORS]
+    cases += [("TLS", speaks_tls(lab), "TLS", ()),
+              ("plain text for TLS", lab.broker.port, "this is not TLS", ("oslo_messaging_rabbit.ssl=true",)),
+              ("a hang-up", Listener(lab, lambda one: None).port, "", ()),
+              ("random bytes", Listener(lab, says(dice.randbytes(3000))).port, "", ())]
+    clients = [lab.client(lab.url(port), conf=(*BEATS, *conf)) for _name, port, _words, conf in cases]
+    before = [peak(c) for c in clients]
+    seqs = [c.start(timeout=2) for c in clients]
+    for (name, port, words, _conf), c, was, seq in zip(cases, clients, before, seqs):
+        end = c.end(seq)
+        need(end["code"] != "OK" and end["sent"] in ("no", None), f"{name}: {end}")
+        need(peak(c) - was < 8 << 20 or lab.subject == OSLO, f"{name} made it take {(peak(c) - was) >> 20} MiB")
+        if lab.subject != OSLO:
+            need(words in end["text"] and f"127.0.0.1:{port}" in end["text"] + end["where"], f"{name} is told as {end}")
+
+
+@row("N7", "garbage within the stream", "P1 P2 P3 P5 P8", limit=120)
+def garbage(lab):
+    dice = random.Random(lab.seed)
+    chaos = lab.chaos()
+    at = lab.url(chaos.port)
+    server, client = lab.server(at), lab.client(at)
+    lab.back(client, 5, "before the fault")
+    before = [peak(p) for p in (server, client)]
+    client.load(workers=4, timeout=2, casts=0.3, ms=1)
+    for _ in range(25):
+        how = dice.choice(({"action": "garbage", "size": dice.choice((1, 7, 8, 100, 65536)), "at": "random"},
+                           {"action": "corrupt", "count": dice.choice((1, 8))},
+                           {"action": "inject", "hex": "010001fffffff0"}, {"action": "inject", "hex": "4f4f4f"}))
+        rule = chaos.add({"frame": dice.choice(("any", "method", "header", "body")), "direction": "s2c", "per": "plan",
+                          "nth": dice.randrange(1, 8)}, how)
+        with contextlib.suppress(Failed):
+            until(lambda r=rule: chaos.lines(event="action", rule=r), 6, "garbage")
+        chaos.ctl("remove", rule)
+    lab.back(client, BACKOFF + 2 + NOTICED)
+    client.rest()
+    lab.figures["faults"] = len(chaos.lines(event="action"))
+    need(lab.figures["faults"] >= 20, f"there was garbage only {lab.figures['faults']} times")
+    grown = [(peak(p) - b) >> 20 for p, b in zip((server, client), before)]
+    need(max(grown) < 16 or lab.subject == OSLO, f"it made them take {grown} MiB")
+
+
+# ---- odd settings of brokers and balancers ------------------------------------------------------------------
+
+
+def broker_has(lab, key, value):
+    """A setting of the node for connections from now on; as it was when the row ends."""
+    was = lab.broker.ctl("eval", f"{{ok, V}} = application:get_env(rabbit, {key}), V.")
+    lab.broker.ctl("eval", f"application:set_env(rabbit, {key}, {value}).")
+    lab.stack.callback(lab.broker.ctl, "eval", f"application:set_env(rabbit, {key}, {was}).")
+
+
+@row("N8", "the broker tunes frame_max to 4096 and the heartbeat to none, and a body has 10000 frames", "P2 P8", limit=120)
+def small_frames(lab):
+    broker_has(lab, "frame_max", 4096)
+    broker_has(lab, "heartbeat", 0)
+    most = ("fjord.max_message_bytes=64000000",)
+    lab.server(conf=most)
+    client = lab.client(conf=most)
+    lab.back(client, 5, "before the fault")
+    for size in (4000, 4088, 4096, 100_000, 41_000_000):
+        one = client.ask(bytes=size, timeout=30)
+        need(one["code"] == "OK", f"with {size} bytes: {one}")
+
+
+@row("N8", "the broker allows only so many channels on a connection", "P2 P7", limit=60)
+def few_channels(lab):
+    client = lab.client()
+    worked = []
+    for most in (1, 2, 3, 8):
+        broker_has(lab, "channel_max", most)
+        server = lab.server(ready=False)
+        until(lambda s=server: s.said, 20, "the server says something")
+        if server.said[0]["ev"] == "ready":
+            worked.append(most)
+            lab.back(client, 5, f"with {most} channels")
+        elif lab.subject != OSLO:
+            text = server.said[0].get("text", "")
+            need(f"the broker allows {most} channel" in text, f"with {most} channels: {server.said}")
+        server.kill()
+    need(8 in worked, f"it works only with {worked}")
+
+
+@row("N10", "a balancer cuts connections that are idle for 3 s", "P2 P5 P11", limit=90)
+def idle_cut(lab):
+    polite, rude = Idle(lab, 3), Idle(lab, 3, rudely=True)
+    lab.server(lab.url(polite.port), conf=BEATS)
+    client = lab.client(lab.url(polite.port), conf=BEATS)
+    lab.back(client, 5, "before the fault")
+    pause(8)
+    need(client.ask()["code"] == "OK" and polite.cuts == 0, f"heartbeats of {BEAT} s did not save {polite.cuts} connections")
+    silent = ("oslo_messaging_rabbit.heartbeat_timeout_threshold=0",)
+    for balancer, how in ((polite, "cut off"), (rude, "forgotten")):
+        client = lab.client(lab.url(balancer.port), conf=silent)
+        lab.back(client, 5, "before the fault")
+        until(lambda b=balancer: b.cuts >= 2, 10, "the cut")
+        lab.back(client, BACKOFF + 2, f"after idle connections were {how}")
+
+
+# ---- names ------------------------------------------------------------------------------------------------
+
+NAME = "broker.test"
+
+
+@row("N9", "a name that is not there, is looked up for ever, or changes", "P2 P5 P7", limit=120)
+def names(lab):
+    cable = Cable(lab)
+    dns = Names(cable)
+    at = lab.url(hosts=[f"{NAME}:{cable.relay.port}"])
+    client = lab.client(at, conf=BEATS, prefix=cable.prefix)
+    lab.server()
+
+    def away(words, what):
+        one = client.ask(timeout=2)
+        need(one["code"] != "OK" and one["sent"] in ("no", None), f"{what}: {one}")
+        need(lab.subject == OSLO or (words in one["text"] and NAME in one["text"] + one["where"]), f"{what} is told as {one}")
+
+    away("Name or service not known", "a name that is not there")
+    dns.answer(NAME, cable.near)
+    lab.back(client, BACKOFF + 2, "once there was the name")
+    dns.silent = True
+    cable.relay.ctl("kill", "all")
+    away("", "a name server that says nothing")
+    dns.silent = False
+    lab.back(client, BACKOFF + 2, "once the name server answered")
+    # Somewhere else.
+    moved = lab.chaos(at=cable.other, listen=cable.relay.port)
+    dns.answer(NAME, cable.other)
+    cable.relay.ctl("listen", "off")
+    cable.relay.ctl("kill", "all")
+    lab.back(client, BACKOFF + 2, "after it had moved")
+    need(moved.lines(event="open"), "it is not at the new address")
