@@ -468,3 +468,45 @@ def names(lab):
     cable.relay.ctl("kill", "all")
     lab.back(client, BACKOFF + 2, "after it had moved")
     need(moved.lines(event="open"), "it is not at the new address")
+
+
+@row("N9", "the first address of a name is dead, IPv4 or IPv6", "P2 P5", limit=60)
+def dead_addresses(lab):
+    cable = Cable(lab)
+    dns = Names(cable)
+    at = lab.url(hosts=[f"{NAME}:{cable.relay.port}"])
+    lab.server()
+    for dead in (cable.hole, cable.hole6):  # which anybody would try first
+        dns.answer(NAME, dead, cable.near)
+        cable.never(dead)
+        client = lab.client(at, conf=BEATS, prefix=cable.prefix)
+        lab.back(client, BACKOFF + 2, f"beside {dead}")
+
+
+# ---- middle boxes -----------------------------------------------------------------------------------------
+
+ANSWERS = ("fjord.answer_timeout=2",)  # an answer that was dropped is not waited for longer
+
+
+@row("N11", "a middle box drops, duplicates and reorders single frames", "P1 P2 P3 P5 P8", limit=300)
+def frames_out_of_order(lab):
+    dice = random.Random(lab.seed)
+    chaos = lab.chaos()
+    at = lab.url(chaos.port)
+    lab.server(at, conf=ANSWERS)
+    client = lab.client(at, conf=ANSWERS)
+    lab.back(client, 5, "before the fault")
+    client.load(workers=4, timeout=2, casts=0.3, ms=1)
+    everything = [(direction, frame, action) for direction, frames in FRAMES.items() for frame in frames if frame != "protocol"
+                  for action in ("drop", "duplicate", "reorder")]
+    dice.shuffle(everything)
+    for direction, frame, action in everything[:30 if lab.subject == OSLO else None]:
+        rule = chaos.add({"frame": frame, "direction": direction, "per": "plan"}, {"action": action})
+        if begins(frame):
+            chaos.ctl("kill", "all")
+        with contextlib.suppress(Failed):
+            until(lambda r=rule: chaos.lines(event="action", rule=r), 6, frame)
+        chaos.ctl("remove", rule)
+        lab.back(client, 2 * BACKOFF + 10, f"{action} of {direction} {frame}:")
+    client.rest()
+    lab.figures["frames"] = len(chaos.lines(event="action"))
