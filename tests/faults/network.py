@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -228,3 +229,49 @@ class Idle(Listener):
                 select.select(list(ends), [], [], 30)  # somebody says something
                 for end in ends:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Secure(Listener):
+    """Speaks TLS before the broker, with a certificate of scripts/certs.
+
+    wants    only with who has a certificate of the right authority
+    gather   seconds for which it collects what goes to the client, which then comes in one record"""
+
+    def __init__(self, lab, name="good", wants=False, gather=0.0):
+        self.to, self.gather, self.through = lab.broker.port, gather, []
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.use(name)
+        if wants:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(f"{certificates()}/ca.pem")
+        super().__init__(lab)
+
+    def use(self, name):
+        """Another certificate, from now on."""
+        self.context.load_cert_chain(f"{certificates()}/{name}.pem", f"{certificates()}/{name}.key")
+
+    def serve(self, one):
+        with self.context.wrap_socket(one, server_side=True) as tls, socket.create_connection(("127.0.0.1", self.to)) as plain:
+            self.through.append(tls)
+            while True:
+                if not tls.pending():
+                    select.select([tls, plain], [], [])
+                if plain in select.select([plain], [], [], 0)[0]:
+                    if self.gather:
+                        time.sleep(self.gather)
+                    data = plain.recv(16384)
+                    if not data:
+                        return
+                    tls.sendall(data)
+                if tls.pending() or tls in select.select([tls], [], [], 0)[0]:
+                    data = tls.recv(16384)
+                    if not data:
+                        return
+                    plain.sendall(data)
+
+    def truncate(self):
+        """The end of every stream, without TLS's own."""
+        for tls in self.through:
+            with contextlib.suppress(OSError):
+                tls.shutdown(socket.SHUT_RDWR)
+        self.through = []

@@ -4,3 +4,4 @@ import rows_broker  # noqa: F401
 import rows_judged  # noqa: F401
 import rows_life  # noqa: F401
 import rows_network  # noqa: F401
+import rows_security  # noqa: F401
