@@ -51,7 +51,8 @@ static bool nothing_pends(void *user)
 
 START_TEST(deleted_queue)
 {
-    const rig_opts opts = { .slots = 1 };
+    const rig_opts opts = { .slots = 1,
+                            .heartbeat = 1 }; /* with every slot taken, it is seen when a heartbeat is due */
     rig *r = rig_up(&opts);
     unsigned timeouts = 0;
 
@@ -62,8 +63,8 @@ START_TEST(deleted_queue)
     ck_assert(broker_wait_ready(r->b, "t", MANY / 2, LONG_MS)); /* more than were fetched lie there */
     int lost = broker_queue_ready(r->b, "t");
     broker_queue_delete(r->b, "t");
-    fj_event_set(r->gate);
     rig_until(consumes_again, r, "the queue, declared anew");
+    fj_event_set(r->gate);
     rig_until(nothing_pends, r, "the end of the calls");
     for (unsigned i = 0; i <= MANY; i++) {
         fj_code code;

@@ -280,7 +280,7 @@ typedef struct {
 
 struct crowd {
     fj_transport *transport;
-    fj_event *gate, *ready;
+    fj_event *gate, *ready, *stopped;
     atomic_uint ran, waiting;
     fj_code code;
     unsigned n;
@@ -330,6 +330,8 @@ static void *be_crowd(void *user)
     fj_event_set(c->ready);
     if (c->code == FJ_OK)
         c->code = fj_server_run(c->members[0].server, NULL);
+    if (c->code == FJ_OK)
+        c->code = fj_event_wait(c->stopped, fj_never()); /* whoever stopped it is through with it */
     for (unsigned i = 0; i < c->n; i++)
         fj_server_free(c->members[i].server);
     return NULL;
@@ -347,6 +349,7 @@ static void fan_out(fj_transport *transport, unsigned n)
     c.members[n / 2].slow = true;
     ck_assert_int_eq(fj_event_new("gate", &c.gate), FJ_OK);
     ck_assert_int_eq(fj_event_new("ready", &c.ready), FJ_OK);
+    ck_assert_int_eq(fj_event_new("stopped", &c.stopped), FJ_OK);
     ck_assert_int_eq(fj_client_new(transport, &there, NULL, &client, NULL), FJ_OK);
     o.by = fj_in_ms(6 * LONG_MS);
     o.fanout = true;
@@ -363,12 +366,14 @@ static void fan_out(fj_transport *transport, unsigned n)
     fj_event_set(c.gate);
     rig_await(&c.ran, 3 * n, "the slow one");
     fj_server_stop(c.members[0].server); /* its thread frees them all */
+    fj_event_set(c.stopped);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     ck_assert_int_eq(c.code, FJ_OK);
     ck_assert_uint_eq(atomic_load(&c.ran), 3 * n);
     fj_client_free(client);
     fj_event_free(c.gate);
     fj_event_free(c.ready);
+    fj_event_free(c.stopped);
 }
 
 START_TEST(many_over_fake)
