@@ -167,6 +167,17 @@ START_TEST(a_question_that_could_not_be_written_has_all_its_time)
 }
 END_TEST
 
+START_TEST(a_question_behind_bytes_that_are_not_written_has_all_its_time)
+{
+    ck_assert(fj__channel_open(e, 1) && fj__channel_open(e, 2));
+    fj__engine_sent(e, fj__buf_len(fj__engine_output(e)) - 1, at(SECONDS(1)));
+    beat(SECONDS(100));
+    ck_assert_int_eq(fj__engine_due(e).ns, SECONDS(220)); /* silence */
+    flush(SECONDS(100));
+    ck_assert_int_eq(fj__engine_due(e).ns, SECONDS(130));
+}
+END_TEST
+
 START_TEST(a_broker_that_blocks_us_may_answer_afterwards)
 {
     amqp_connection_blocked_t blocked = { amqp_cstring_bytes("low on memory") };
@@ -393,6 +404,7 @@ int main(void)
     tcase_add_test(c, with_every_answer_there_nothing_is_late);
     tcase_add_test(c, a_channel_that_goes_on_does_not_hide_one_that_hangs);
     tcase_add_test(c, a_question_that_could_not_be_written_has_all_its_time);
+    tcase_add_test(c, a_question_behind_bytes_that_are_not_written_has_all_its_time);
     tcase_add_test(c, a_broker_that_blocks_us_may_answer_afterwards);
     tcase_add_test(c, after_our_channel_close_its_answer_alone_is_waited_for);
     tcase_add_test(c, what_is_no_question_needs_no_answer);

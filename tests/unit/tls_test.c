@@ -513,6 +513,20 @@ START_TEST(who_closes_says_goodbye)
 }
 END_TEST
 
+START_TEST(who_gives_a_connection_up_says_goodbye)
+{
+    static const uint8_t rubbish[] = { 99, 0, 0, 0, 0, 0, 0, 0 };
+    broker_rule rule = {
+        .kind = BROKER_SEND, .at = AMQP_BASIC_PUBLISH_METHOD, .bytes = rubbish, .n = sizeof rubbish
+    };
+
+    ck_assert_int_eq(outcome("localhost"), FJ_OK);
+    broker_rule_add(b, &rule);
+    ck_assert_int_ne(cast(), FJ_OK);
+    ck_assert(tls_front_bye(front));
+}
+END_TEST
+
 /* ---- while it is in use ---- */
 
 static void copy(const char *from, const char *to)
@@ -593,6 +607,7 @@ int main(void)
     tcase_add_test(c, keys_that_are_changed_on_the_way_lose_nothing);
     tcase_add_loop_test(c, a_lost_connection_is_made_again_by_tls, 0, 2);
     tcase_add_test(c, who_closes_says_goodbye);
+    tcase_add_test(c, who_gives_a_connection_up_says_goodbye);
     tcase_add_test(c, a_reload_takes_the_files_anew_for_what_connects_from_now_on);
     tcase_add_test(c, a_reload_of_rubbish_changes_nothing);
     suite_add_tcase(suite, c);

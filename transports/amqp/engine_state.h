@@ -52,8 +52,9 @@ struct fj__engine {
     fj_deadline last_sent, last_fed, give_up; /* give_up: the handshake's or the close's end */
     fj_deadline frame_since;                  /* when the frame that is not whole yet began to come */
     size_t asked;                             /* questions without an answer, of all channels */
-    bool unsent_question;                     /* of some channel the first has not been written */
-    bool blocked;                             /* by the broker: it reads nothing */
+    uint64_t
+        unsent_question; /* where in the output the last that opens a channel's row ends; 0: all are written */
+    bool blocked;        /* by the broker: it reads nothing */
 
     amqp_pool_t pool; /* what the codec decoded for the last event */
     fj__engine_channel *channels;

@@ -130,6 +130,9 @@ void fj__link_fail(fj__link *l, fj_error *error, fj_deadline now)
     l->error = error;
     if (goes_on(l, error, now))
         return;
+    if (was_open && l->tls != NULL &&
+        !l->hung_up) /* RabbitMQ may not notice at once who goes without a word: docs/tls.md */
+        fj__tls_bye(l->tls);
     release(l);
     if (l->state == FJ__LINK_CLOSED || l->closing) {
         l->state = FJ__LINK_CLOSED;

@@ -65,7 +65,7 @@ void fj__question_put(fj__engine *e, fj__engine_channel *c, amqp_method_number_t
         forget(e, c);
     if (is_quiet(c)) {
         c->asked_since = fj_never();
-        e->unsent_question = true;
+        e->unsent_question = e->put_total;
     }
     c->asked[c->asked_n++] = id;
     e->asked++;
@@ -73,9 +73,9 @@ void fj__question_put(fj__engine *e, fj__engine_channel *c, amqp_method_number_t
 
 void fj__questions_sent(fj__engine *e, fj_deadline now)
 {
-    if (!e->unsent_question)
+    if (e->unsent_question == 0 || e->sent_total < e->unsent_question)
         return;
-    e->unsent_question = false;
+    e->unsent_question = 0;
     for (size_t i = 0; i < e->channel_count; i++) {
         fj__engine_channel *c = &e->channels[i];
         if (!is_quiet(c) && fj_is_never(c->asked_since))
