@@ -318,7 +318,8 @@ static void after_channel(fj__publisher *p, fj__op *op, void *user)
                        op->exchange[0] != '\0' && loss->ev->text != NULL &&
                        strstr(loss->ev->text, op->exchange) != NULL;
 
-    if (loss->ev->cause == AMQP_CONFIRM_SELECT_METHOD) /* the first of the channel: all of them came behind it */
+    if (loss->ev->cause ==
+        AMQP_CONFIRM_SELECT_METHOD) /* the first of the channel: all of them came behind it */
         fj__op_requeue(p, op);
     else if (!behind_declare && !no_exchange && op->channels++ >= CHANNELS_MAX)
         fj__op_fail_as(op, loss->error, FJ_SENT_MAYBE);
