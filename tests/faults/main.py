@@ -22,7 +22,10 @@ from lab import BUILD, OSLO, ROWS, Broker, Failed, Lab, Skip
 RESULTS = os.path.join(BUILD, "faults", "results.jsonl")
 LOGS = os.path.join(BUILD, "faults", "logs")
 SCRIPTED = "scripted"
-NAMED = re.compile(r"^\s*(ok|not ok|skipped)\s*[:-]?\s*([ABNMHLS]\d{1,2})\b[ :]*(.*)$")
+# What tests/faults/rows.c prints: a failure's place and reason, or why it was left out, come last.
+NAMED = re.compile(r"^(ok|not ok|skipped): ([A-Z]\d{1,2}) (.*?)(?:: (\S+\.c:\d+: .*)| \((.*)\))?$")
+COUNTS = re.compile(r"^(\d+) passed, (\d+) failed$", re.M)
+UNDER = re.compile(r", under (\w+)$")
 
 
 def arguments():
@@ -133,28 +136,53 @@ class Results:
         self.file.flush()
 
 
+CUT = "one call is cut at every point of each connection, between frames and within them: by its end, a reset, a stall, garbage"
+
+
+def rows_of(program, done):
+    """(word, id, title, why, figures) of each row that a program of the tests told of."""
+    rows = [(word, id, title, where or why, {}) for word, id, title, where, why in
+            (m.groups("") for m in map(NAMED.match, done.stdout.splitlines()) if m)]
+    counts = COUNTS.search(done.stdout)
+    if not rows and counts:
+        cuts = int(counts[1]) + int(counts[2])
+        rows.append(("ok", "C1", CUT, "", {"cuts": cuts}) if done.returncode == 0 else
+                    ("not ok", "C1", CUT, f"{counts[2]} of {cuts} cuts", {}))
+    if not rows or (done.returncode != 0 and all(word != "not ok" for word, *_more in rows)):
+        rows.append(("not ok", "A0", os.path.basename(program),
+                     f"it ended with {done.returncode}: {done.stdout[-300:]} {done.stderr[-300:]}", {}))
+    return rows
+
+
+def has_rows(source, ids):
+    """C1 is the one that has no names in it."""
+    with open(source) as f:
+        text = f.read()
+    return not ids or any(f'"{id} ' in text for id in ids) or ("C1" in ids and "rows_run(" not in text)
+
+
 def run_programs(args, results):
-    """The rows that C programs of the tests are: each names them at the head of its titles.  `make check` runs them as unit tests."""
-    if not args.all and not args.ids or args.subject and SCRIPTED not in args.subject:
+    """The rows that are C programs, with brokers of their own.  `make check` runs them as unit tests."""
+    if not args.all and not args.ids:
         return
-    for program in sorted(glob.glob(os.path.join(BUILD, "tests", "*_rows_test")) +
-                          glob.glob(os.path.join(BUILD, "tests", "cut_points_test"))):
+    for source in sorted(glob.glob("tests/faults/*_test.c")):
+        if not has_rows(source, args.ids):
+            continue
+        program = os.path.join(BUILD, "tests", os.path.basename(source)[:-2])
         began = time.monotonic()
         # More schedules than in each `make check`, with the time for them.
         done = subprocess.run([program], capture_output=True, text=True, timeout=1200, check=False,
                               env={"FJ_SCHEDULES": "20000", "CK_TIMEOUT_MULTIPLIER": "6"} | os.environ |
                               {"CK_VERBOSITY": "verbose"})
         took = time.monotonic() - began
-        lines = [m.groups() for m in map(NAMED.match, done.stdout.splitlines()) if m]
-        name = os.path.basename(program)
-        if not lines or (done.returncode != 0 and all(word == "ok" for word, _id, _title in lines)):
-            lines.append(("not ok", "A0", f"{name} ended with {done.returncode}: {done.stdout[-300:]} {done.stderr[-300:]}"))
-        for word, id, title in lines:
-            if args.ids and id not in args.ids:
+        rows = rows_of(program, done)
+        for word, id, title, why, figures in rows:
+            under = UNDER.search(title)
+            subject = under[1] if under else SCRIPTED
+            if (args.ids and id not in args.ids) or (args.subject and subject not in args.subject):
                 continue
-            title, _, why = title.partition(" # ")
-            results.keep(id, title, "", SCRIPTED, {"ok": "passed", "not ok": "failed"}.get(word, word), why, 0,
-                         took / len(lines), {}, f"CK_RUN_CASE= {program}")
+            results.keep(id, UNDER.sub("", title), "", subject, {"ok": "passed", "not ok": "failed"}.get(word, word), why, 0,
+                         took / len(rows), figures, f"CK_RUN_CASE='{id} {title}' {program}")
 
 
 class Worker:
