@@ -196,6 +196,13 @@ void fj__publisher_send(fj__publisher *p, fj__op *op, fj_deadline now)
 
 /* ---- what the broker answers ---- */
 
+/* A queue that is full has refused it.  But a durable one may have handed it out before its disk failed, and of the queues of a
+ * fanout some may have it. */
+static fj_sent nacked(const fj__publisher *p, const fj__op *op)
+{
+    return p->domain->settings->durable || op->fanout ? FJ_SENT_MAYBE : FJ_SENT_NO;
+}
+
 /* The broker has the message, or has handed it back. */
 static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
 {
@@ -210,7 +217,7 @@ static void confirmed(fj__publisher *p, fj__op *op, bool nack, fj_deadline now)
         fj__op_fail(op, error, FJ_SENT_NO);
     } else if (nack) {
         (void)fj_fail(&error, FJ_REFUSED, "the broker refused the message for '%s' (basic.nack)", op->key);
-        fj__op_fail(op, error, FJ_SENT_NO);
+        fj__op_fail(op, error, nacked(p, op));
     } else if (op->kind == FJ__OP_CAST) {
         fj__op_finish(op, NULL, NULL);
     } else {

@@ -6,12 +6,14 @@
 #define NS_PER_S 1000000000LL
 enum {
     LONGEST_S = 30, /* as rabbit_interval_max of a connection */
-    QUIET_S = 2 * LONGEST_S
+    QUIET_S = 2 * LONGEST_S,
+    /* A vhost that is deleted loses its queues before its connections: what is declared anew in between stays behind, broken. */
+    SOON_MS = 100
 };
 
 fj_deadline fj__retry_next(fj__retry *r, fj_deadline now)
 {
-    int64_t pause = 0;
+    int64_t pause = (int64_t)(SOON_MS * 1e6 * (0.5 + fj__random_unit()));
 
     if (r->n != 0 && now.ns - r->at_ns > QUIET_S * NS_PER_S)
         r->n = 0;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef FJORD_AMQP_RETRY_H
 #define FJORD_AMQP_RETRY_H
-/* When to do again what the broker undid (a consumer that it cancelled, a channel that it closed): at once, but never in a hot loop. */
+/* When to do again what the broker undid (a consumer that it cancelled, a channel that it closed): soon, but never in a hot loop. */
 #include <fjord/clock.h>
 
 typedef struct {
-    unsigned quick; /* so many times at once */
+    unsigned quick; /* so many times soon */
     unsigned n;     /* times since it last was quiet, or went well */
     int64_t at_ns;  /* of the last */
 } fj__retry;
 
-/** The time of the next attempt: @p now for the first ones, then after 1, 2, 4 ... 30 s, less by up to a half at random.  A minute without
- *  any forgets what was. */
+/** The time of the next attempt: 50 to 150 ms after @p now for the first ones, then 1, 2, 4 ... 30 s, less by up to a half at
+ *  random.  A minute without any forgets what was. */
 fj_deadline fj__retry_next(fj__retry *r, fj_deadline now);
 /** It went well. */
 void fj__retry_good(fj__retry *r);
