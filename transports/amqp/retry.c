@@ -8,7 +8,7 @@ enum {
     LONGEST_S = 30, /* as rabbit_interval_max of a connection */
     QUIET_S = 2 * LONGEST_S,
     /* A vhost that is deleted loses its queues before its connections: what is declared anew in between stays behind, broken. */
-    SOON_MS = 100
+    SOON_MS = 300
 };
 
 fj_deadline fj__retry_next(fj__retry *r, fj_deadline now)

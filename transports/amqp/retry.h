@@ -10,7 +10,7 @@ typedef struct {
     int64_t at_ns;  /* of the last */
 } fj__retry;
 
-/** The time of the next attempt: 50 to 150 ms after @p now for the first ones, then 1, 2, 4 ... 30 s, less by up to a half at
+/** The time of the next attempt: 150 to 450 ms after @p now for the first ones, then 1, 2, 4 ... 30 s, less by up to a half at
  *  random.  A minute without any forgets what was. */
 fj_deadline fj__retry_next(fj__retry *r, fj_deadline now);
 /** It went well. */
