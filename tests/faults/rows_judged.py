@@ -29,6 +29,9 @@ def killed_often(lab):
         need(server.process.poll() is None and client.process.poll() is None, "a program died")
     client.rest()
     took.sort()
+    lab.judge(slack=1)
+    late = lab.ledger.late()
+    need(quantile(late, 0.999) <= 0.2, f"one in a thousand ends {quantile(late, 0.999):.2f} s or more after its deadline")
     lab.figures |= {"rounds": ROUNDS, "back_s_median": round(quantile(took, 0.5), 2), "back_s_max": round(took[-1], 2)}
 
 
