@@ -15,6 +15,7 @@ from inspecting import inspecting
 from inspection import inspection
 from matrix import matrix
 from migration import migration
+from notifications import notifications
 from services import service, service_full
 from storm import storm
 from tls import tls
@@ -25,7 +26,7 @@ GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
           "conformance": conformance, "executors": executors, "migration": migration, "service": service,
           "tls": tls, "inspect": inspecting, "inspection": inspection, "interceptors": interceptors,
-          "chaos": chaos}
+          "chaos": chaos, "notifications": notifications}
 SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()
