@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The benchmark's floor: the ping-pong of an RPC written on librabbitmq alone, without reading any JSON.
- * `bare server PORT`, `bare client PORT CALLS WARM-UP`.  A topic exchange, each message acknowledged on both sides,
+ * `bare server PORT`, `bare client PORT CALLS WARM-UP`; and one way, as notifications go: `bare sink PORT COUNT`,
+ * `bare source PORT COUNT WINDOW`.  A topic exchange, each message acknowledged on both sides,
  * publisher confirms asked for but not waited for, an exclusive reply queue, a request of 300 bytes in an envelope
  * like oslo.messaging's. */
 #include <amqp.h>
@@ -156,18 +157,95 @@ static void measure(amqp_connection_state_t c, long n, long warm_up)
     amqp_bytes_free(reply_to);
 }
 
+/* ---- one way ------------------------------------------------------------------------------------ */
+
+#define ONE_WAY "bench_bare_one_way"
+#define NOTICE 430   /* bytes of a notification as Fjord's bench sends it */
+#define PREFETCH 128 /* as a listener of 64 slots has it */
+
+static void make_queue(amqp_connection_state_t c)
+{
+    amqp_bytes_t queue = amqp_cstring_bytes(ONE_WAY);
+
+    amqp_queue_declare(c, 1, queue, 0, 0, 0, 0, amqp_empty_table);
+    replied(c, "declaring the queue");
+    amqp_queue_bind(c, 1, queue, amqp_cstring_bytes(EXCHANGE), queue, amqp_empty_table);
+    replied(c, "binding the queue");
+}
+
+static void sink(amqp_connection_state_t c, long n)
+{
+    double first = 0;
+
+    make_queue(c);
+    amqp_basic_qos(c, 1, 0, PREFETCH, 0);
+    replied(c, "setting the prefetch");
+    consume(c, amqp_cstring_bytes(ONE_WAY));
+    puts("ready");
+    (void)fflush(stdout);
+    for (long i = 0; i < n; i++) {
+        amqp_envelope_t e;
+
+        take(c, &e);
+        if (i == 0)
+            first = now();
+        check(e.message.body.len == NOTICE, "getting a whole message");
+        amqp_destroy_envelope(&e);
+    }
+    printf("%.6f\n", now() - first);
+}
+
+/* Wait until the broker has confirmed all up to the tag. */
+static void confirmed(amqp_connection_state_t c, uint64_t tag, uint64_t *left)
+{
+    while (*left > 0) {
+        amqp_frame_t frame;
+        const amqp_basic_ack_t *ack;
+
+        amqp_maybe_release_buffers(c);
+        check(amqp_simple_wait_frame(c, &frame) == AMQP_STATUS_OK, "reading a frame");
+        check(frame.frame_type == AMQP_FRAME_METHOD && frame.payload.method.id == AMQP_BASIC_ACK_METHOD,
+              "expecting a confirm");
+        ack = frame.payload.method.decoded;
+        *left = ack->multiple ? tag - ack->delivery_tag : *left - 1;
+    }
+}
+
+static void source(amqp_connection_state_t c, long n, long window)
+{
+    char text[NOTICE];
+    uint64_t left = 0;
+
+    make_queue(c);
+    memset(text, 'x', sizeof text);
+    for (long i = 1; i <= n; i++) {
+        publish(c, EXCHANGE, amqp_cstring_bytes(ONE_WAY), amqp_empty_bytes, (amqp_bytes_t){ NOTICE, text });
+        left++;
+        if (i % window == 0 || i == n)
+            confirmed(c, (uint64_t)i, &left);
+    }
+}
+
 int main(int argc, char **argv)
 {
     int server = argc == 3 && strcmp(argv[1], "server") == 0;
+    int sinks = argc == 4 && strcmp(argv[1], "sink") == 0,
+        sources = argc == 5 && strcmp(argv[1], "source") == 0;
     amqp_connection_state_t c;
 
-    if (!server && (argc != 5 || strcmp(argv[1], "client") != 0)) {
-        fprintf(stderr, "usage: bare server PORT | bare client PORT CALLS WARM-UP\n");
+    if (!server && !sinks && !sources && (argc != 5 || strcmp(argv[1], "client") != 0)) {
+        fprintf(stderr,
+                "usage: bare server PORT | bare client PORT CALLS WARM-UP | bare sink PORT COUNT | bare source "
+                "PORT COUNT WINDOW\n");
         return 2;
     }
     c = connect_to(argv[2]);
     if (server)
         serve(c);
+    else if (sinks)
+        sink(c, strtol(argv[3], NULL, 10));
+    else if (sources)
+        source(c, strtol(argv[3], NULL, 10), strtol(argv[4], NULL, 10));
     else
         measure(c, strtol(argv[3], NULL, 10), strtol(argv[4], NULL, 10));
     amqp_connection_close(c, AMQP_REPLY_SUCCESS);
