@@ -135,10 +135,11 @@ class CPeer:
 
     language = "C"
 
-    def __init__(self, at=None, conf=(), executor=None):
+    def __init__(self, at=None, conf=(), executor=None, group=None):
+        """`group`: 0 for a process group of its own; None: the tests'."""
         self.executor = executor
         self.buffer = b""
-        self.process = subprocess.Popen([PEER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([PEER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=group)
         conf = [["DEFAULT", "rpc_ping_enabled", "true"]] + [list(c) for c in conf]
         self.ok(self.ask({"do": "open", "url": at or URL, "conf": conf}))
 

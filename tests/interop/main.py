@@ -16,6 +16,7 @@ from inspection import inspection
 from matrix import matrix
 from migration import migration
 from notifications import notifications
+from options import options
 from services import service, service_full
 from storm import storm
 from tls import tls
@@ -26,7 +27,7 @@ GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
           "conformance": conformance, "executors": executors, "migration": migration, "service": service,
           "tls": tls, "inspect": inspecting, "inspection": inspection, "interceptors": interceptors,
-          "chaos": chaos, "notifications": notifications}
+          "chaos": chaos, "notifications": notifications, "options": options}
 SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()
