@@ -32,6 +32,6 @@ SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()
 for name in sys.argv[1:] or GROUPS:
-    with suite.case(f"the group {name} runs to its end", 3000 if name in SLOW else 500):
+    with suite.case(f"the group {name} runs to its end", 3000 if name in SLOW else 900):
         (GROUPS | SLOW)[name](suite)
 harness.main_exit(suite)

@@ -1049,6 +1049,25 @@ START_TEST(a_heartbeat_goes_out_after_half_the_interval_without_output)
 }
 END_TEST
 
+START_TEST(heartbeats_go_out_as_often_as_the_rate_says_but_not_more_than_twice_a_second)
+{
+    static const struct {
+        unsigned rate;
+        int64_t due;
+    } rows[] = {
+        { 0, SECONDS(15) }, { 2, SECONDS(15) }, { 3, SECONDS(10) }, { 30, SECONDS(1) }, { 1000, SECONDS(1) / 2 }
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fj__engine_opts opts = plain;
+        opts.heartbeat_rate = rows[i].rate;
+        fj__engine *e = opened(&opts); /* 30 s */
+        ck_assert_int_eq(fj__engine_beat_due(e).ns, rows[i].due);
+        fj__engine_free(e);
+    }
+}
+END_TEST
+
 START_TEST(twice_the_interval_of_silence_is_a_failure)
 {
     fj__engine *e = opened(&plain);
@@ -1336,6 +1355,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_publish_is_split_at_frame_max_and_counted);
     tcase_add_test(t, what_cannot_be_written_leaves_the_output_as_it_was);
     tcase_add_test(t, any_allocation_may_fail_without_harm);
+    tcase_add_test(t, heartbeats_go_out_as_often_as_the_rate_says_but_not_more_than_twice_a_second);
     tcase_add_test(t, a_heartbeat_goes_out_after_half_the_interval_without_output);
     tcase_add_test(t, twice_the_interval_of_silence_is_a_failure);
     tcase_add_test(t, after_a_stall_of_ours_what_was_fed_first_counts);

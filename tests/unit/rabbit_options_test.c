@@ -105,6 +105,18 @@ START_TEST(an_unknown_compression_is_refused)
 }
 END_TEST
 
+START_TEST(a_login_that_is_not_spoken_is_refused)
+{
+    fj__amqp_settings s;
+    fj_error *err = NULL;
+
+    set("rabbit_login_method", "RABBIT-CR-DEMO");
+    ck_assert_int_eq(settings(&s, &err), FJ_BAD_CONFIG);
+    ck_assert_ptr_nonnull(strstr(fj_error_text(err), "RABBIT-CR-DEMO"));
+    fj_error_free(err);
+}
+END_TEST
+
 START_TEST(a_heartbeat_goes_out_twice_in_its_time_at_least)
 {
     static const struct {
@@ -268,6 +280,7 @@ int main(void)
     tcase_add_test(c, the_splay_is_seven_times_the_delay_unless_it_is_given);
     tcase_add_test(c, options_that_contradict_each_other_are_refused);
     tcase_add_test(c, an_unknown_compression_is_refused);
+    tcase_add_test(c, a_login_that_is_not_spoken_is_refused);
     tcase_add_test(c, a_heartbeat_goes_out_twice_in_its_time_at_least);
     tcase_add_loop_test(c, calls_and_replies_are_compressed_and_read, 0, 3);
     tcase_add_test(c, a_host_that_cannot_be_reached_is_passed_over);

@@ -4,6 +4,7 @@
 #include <fjord/body.h>
 
 #include "base/alloc.h"
+#include "transports/amqp/sasl.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -112,6 +113,9 @@ static fj_code check(const fj_conf *conf, const fj__amqp_settings *s, fj_error *
     if (s->packing == FJ__BODY_UNKNOWN)
         return fj_fail(err, FJ_BAD_CONFIG, "kombu_compression is gzip, bzip2, xz or nothing, not '%s'",
                        fj_conf_str(conf, RABBIT, "kombu_compression"));
+    if (!fj__sasl_known(s->login_method))
+        return fj_fail(err, FJ_BAD_CONFIG,
+                       "rabbit_login_method is PLAIN, AMQPLAIN or EXTERNAL; %s is not spoken", s->login_method);
     return FJ_OK;
 }
 
