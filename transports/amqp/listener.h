@@ -59,6 +59,7 @@ struct fj__amqp_listener {
     bool durable;        /* of the control exchange and its queues */
     bool fanout_durable; /* of the fanout's: a quorum queue, or a stream */
     bool seeking;        /* asked for a place in the stream, and not answered yet */
+    int64_t gone_ns;     /* when a stream that was cancelled is gone */
     fj__stream stream;
     bool ready, ever_ready, again, closing, left;
     unsigned
