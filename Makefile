@@ -93,7 +93,7 @@ FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 LOAD_SRC  := $(wildcard tests/load/*.c)
 PLUGIN_SRC := $(wildcard examples/plugins/*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
-CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/rabbit.md docs/hosts.md docs/services.md docs/interceptors.md docs/transport-plugins.md docs/inspect.md docs/logging.md docs/tls.md docs/chaos.md
+CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/rabbit.md docs/hosts.md docs/services.md docs/interceptors.md docs/transport-plugins.md docs/inspect.md docs/logging.md docs/tls.md docs/chaos.md docs/notifications.md
 
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
