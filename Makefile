@@ -93,7 +93,7 @@ FUZZ_SRC  := $(wildcard tests/fuzz/*_fuzz.c)
 LOAD_SRC  := $(wildcard tests/load/*.c)
 PLUGIN_SRC := $(wildcard examples/plugins/*.c)
 MAN       := $(wildcard docs/man/*.[1-8])
-CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/rabbit.md docs/hosts.md docs/services.md docs/interceptors.md docs/transport-plugins.md docs/inspect.md docs/logging.md docs/tls.md docs/chaos.md docs/notifications.md
+CONF      := $(wildcard conf/*.conf) docs/executors.md docs/configuration.md docs/rabbit.md docs/hosts.md docs/services.md docs/interceptors.md docs/transport-plugins.md docs/inspect.md docs/logging.md docs/tls.md docs/chaos.md docs/guarantees.md docs/notifications.md
 
 STATIC    := $(BUILD)/lib/libfjord.a
 SHARED    := $(BUILD)/lib/libfjord.so.$(VERSION)
@@ -403,6 +403,15 @@ judge-services: setup ## N (200) SIGTERMs at random moments and CRASHES (1,000) 
 	@$(MAKE) $(PARALLEL) --no-print-directory all tests
 	@BUILD='$(BUILD)' FJ_SERVICE_ROUNDS=$(N) FJ_SERVICE_CRASHES=$(CRASHES) tests/interop/run service-full
 .PHONY: judge-services
+
+# Three rows at a time, each with a broker; FJ_SEED= repeats a run.
+check-all: check ## the same, then every row of faults under all it has to do with, of which docs/guarantees.md is made (an hour)
+	@rm -f '$(BUILD)/faults/results.jsonl'
+	@BUILD='$(BUILD)' tests/faults/run --all --jobs 3; status=$$?; scripts/guarantees --keep '$(BUILD)/faults/results.jsonl'; exit $$status
+judge-faults: setup ## 50 kills of the broker, 200 clients cut off at once, thousands of deadlines, with figures (not part of check-all)
+	@$(MAKE) $(PARALLEL) --no-print-directory all tests
+	@BUILD='$(BUILD)' tests/faults/run J1 J2 J3; status=$$?; scripts/guarantees --keep '$(BUILD)/faults/results.jsonl'; exit $$status
+.PHONY: check-all judge-faults
 
 # The conformance table with many seeds, from one of the moment on, in this build; SEEDS=N.
 SEEDS ?= 20
