@@ -116,7 +116,7 @@ class Broker:
     def start(self):
         self.rabbit("start")
         self.find()
-        need(self.serves(), "the broker speaks, and does not serve")  # its listener is there before it is
+        until(self.serves, 90, "the broker serves")  # its listener is there before it is
 
     def join(self, other):
         """Start as a node of another's cluster."""

@@ -65,7 +65,8 @@ class Cable:
         for address in (self.near, self.other):
             run("ip", "addr", "add", f"{address}/29", "dev", self.outer)
         run("ip", "link", "set", self.outer, "up")
-        for words in (("addr", "add", f"{self.far}/29", "dev", self.inner), ("addr", "add", f"{self.far6}/64", "dev", self.inner, "nodad"), ("link", "set", self.inner, "up"), ("link", "set", "lo", "up")):
+        for words in (("addr", "add", f"{self.far}/29", "dev", self.inner), ("link", "set", "lo", "up"),
+                      ("addr", "add", f"{self.far6}/64", "dev", self.inner, "nodad"), ("link", "set", self.inner, "up")):
             run("ip", "-n", self.name, *words)
         # While the cable is out nothing for its other end goes another way.
         run("ip", "route", "add", "blackhole", self.net, "metric", "4000")
