@@ -109,10 +109,19 @@ static fj_code echo(fj_request *req, json_t *args, json_t **ret, fj_error **err)
     return FJ_OK;
 }
 
+/* At length, so that much is logged. */
+static fj_code fail(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    (void)req, (void)ret;
+    life_ran(args);
+    return fj_fail(err, FJ_BAD_VALUE, "%01000d", 0);
+}
+
 static fj_method methods[] = { FJ_METHOD("run_it", FJ_PLAIN, run_it),
                                FJ_METHOD("block", FJ_PLAIN, block),
                                FJ_METHOD("nested", FJ_PLAIN, life_nested),
                                FJ_METHOD("echo", FJ_PLAIN, echo),
+                               FJ_METHOD("fail", FJ_PLAIN, fail),
                                FJ_METHOD("fork_use", FJ_PLAIN, life_fork_use),
                                FJ_METHOD("fork_exit", FJ_PLAIN, life_fork_exit),
                                FJ_METHOD("fork_close", FJ_PLAIN, life_fork_close),
