@@ -434,7 +434,7 @@ START_TEST(slow_broker)
     fj_error *err = NULL;
 
     rig_works(r);
-    broker_pace(r->b, 2048, 2048, 5);             /* 400 kB a second, each way and each connection */
+    broker_pace(r->b, 4096, 4096, 5);             /* 800 kB a second, each way and each connection */
     fj_code code = call_large(r, SHORT_MS, &err); /* ends by its deadline, half of it being out */
     ck_assert_int_eq(code, FJ_TIMEOUT);
     ck_assert_int_eq(fj_error_sent(err), FJ_SENT_MAYBE);
