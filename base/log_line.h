@@ -32,6 +32,8 @@ enum { FJ__LOG_HEAD_MAX = 8192 };
  *  writing, and bytes that are no UTF-8 are escaped as in C.  Ends with a NUL; what does not fit is left out, never half an escape.
  *  @return how long it is, or would be */
 size_t fj__log_escape(char *out, size_t size, const char *text, size_t n);
+/** Who gets each line besides where it goes, on the thread that logs, with nothing held; it keeps nothing of it.  NULL: nobody. */
+void fj__log_tap(void (*fn)(const fj__log_line *line));
 /** The line in a format, which ends in a newline; a text that does not fit ends in "...".
  *  @param ident  who logs: of syslog and journald   @param facility of syslog, as LOG_USER
  *  @return its length; 0: all that comes before the text did not fit */

@@ -28,6 +28,7 @@ static fj_log_fn call_back;
 static void *call_back_user;
 static struct places places;
 static _Atomic(void (*)(fj__log_context *)) context_of;
+static _Atomic(void (*)(const fj__log_line *)) tap;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 void fj__log_context_set(void (*fn)(fj__log_context *ret))
@@ -140,9 +141,18 @@ static void hand_over(const fj__log_line *line)
         fj__log_sink_close(s);
 }
 
+void fj__log_tap(void (*fn)(const fj__log_line *line))
+{
+    atomic_store(&tap, fn);
+}
+
 void fj__log_deliver(fj__log_line *line)
 {
+    void (*also)(const fj__log_line *) = atomic_load(&tap);
+
     complete(line);
+    if (also != NULL)
+        also(line);
     (void)fj__native.pthread_mutex_lock(&lock);
     fj_log_fn fn = call_back;
     void *user = call_back_user;

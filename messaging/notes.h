@@ -26,6 +26,7 @@ fj_code fj__notes_listen(const fj__notes *notes, fj_driver *d, const fj_dispatch
 /** Put a listener in front of @p under that gives batches, one message {"priority", "batch": [{"message", "context"}]} each, of one priority.
  *  One that is done with, given back or freed, is so whole.
  *  @param under  takes on ok: it is freed with it   @param timeout seconds; 0: none   @param ret gives */
-fj_code fj__notify_batches(fj_listener *under, unsigned size, double timeout, fj_listener **ret, fj_error **err);
+fj_code fj__notify_batches(fj_listener *under, unsigned size, double timeout, fj_listener **ret,
+                           fj_error **err);
 
 #endif

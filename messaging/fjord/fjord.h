@@ -29,6 +29,7 @@
 #include <fjord/notify_driver.h>
 #include <fjord/notify_filter.h>
 #include <fjord/notify_listener.h>
+#include <fjord/notify_log.h>
 #include <fjord/original.h>
 #include <fjord/queue.h>
 #include <fjord/serializer.h>
