@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 
-from lab import BACKOFF, OSLO, need, row, until
+from lab import BACKOFF, OSLO, Skip, need, row, until
 from rows_broker import pause, steady
 
 ROUNDS = int(os.environ.get("FJ_ROUNDS", 50))
@@ -66,6 +66,9 @@ def come_back(lab, chaos, clients, cut, what):
 def herd(lab):
     chaos = lab.chaos()
     at = lab.url(chaos.port)
+    # Four hundred connections made one after the other want more than the broker here may have.
+    lab.stack.callback(lab.broker.ctl, "set_vm_memory_high_watermark", "absolute", "1GB")
+    lab.broker.ctl("set_vm_memory_high_watermark", "absolute", "4GB")
     lab.server(pace=())
     clients = [lab.client(at, pace=(), ready=False) for _ in range(CLIENTS)]
     for c in clients:
@@ -98,7 +101,9 @@ def deadlines(lab, bound):
         client.end(seq)
     late = lab.ledger.late()
     need(len(late) >= len(calls), f"only {len(late)} of {len(calls)} ended without an answer")
-    p999 = quantile(late, 0.999)
+    p999, jitter = quantile(late, 0.999), lab.jitter.close()
+    if jitter > bound:
+        raise Skip(f"the machine is busy with something else: it woke a process {1000 * jitter:.0f} ms late, and 99.9 % ended within {1000 * p999:.0f} ms")
     need(p999 <= bound, f"one in a thousand ends {1000 * p999:.1f} ms or more after its deadline")
     lab.judge(slack=1)
     server.kill()  # two thousand sleepers
