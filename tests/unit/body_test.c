@@ -9,7 +9,7 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { LARGE = 8 * 1024 * 1024, MEDIUM = 300 * 1000 };
+enum { LARGE = 1024 * 1024, MEDIUM = 300 * 1000 };
 
 static const char text[] = "{\"oslo.version\": \"2.0\", \"oslo.message\": \"{\\\"method\\\": \\\"m\\\"}\"}";
 static const fj__body_form forms[] = { FJ__BODY_ZLIB, FJ__BODY_BZIP2, FJ__BODY_XZ };
@@ -148,25 +148,11 @@ END_TEST
 
 START_TEST(a_body_that_asks_for_a_window_of_a_gigabyte_is_too_big)
 {
-    lzma_options_lzma wide;
-    uint8_t packed[512];
+    /* the older format's header: the filter's settings, the window's size, the body's size, which is not told */
+    static const char packed[] = "\x5d\x00\x00\x00\x40\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x00";
     fj__buf out = { 0 };
-    size_t n = 0;
 
-    ck_assert(!lzma_lzma_preset(&wide, 0));
-    wide.dict_size = 1u << 30;
-    lzma_filter filters[] = { { .id = LZMA_FILTER_LZMA2, .options = &wide }, { .id = LZMA_VLI_UNKNOWN } };
-    lzma_stream x = LZMA_STREAM_INIT;
-    if (lzma_stream_encoder(&x, filters, LZMA_CHECK_CRC32) != LZMA_OK)
-        return; /* this machine has no room for the encoder's own window */
-    x.next_in = (const uint8_t *)text;
-    x.avail_in = sizeof text - 1;
-    x.next_out = packed;
-    x.avail_out = sizeof packed;
-    ck_assert_int_eq(lzma_code(&x, LZMA_FINISH), LZMA_STREAM_END);
-    n = sizeof packed - x.avail_out;
-    lzma_end(&x);
-    ck_assert_int_eq(fj__unpack(FJ__BODY_XZ, packed, n, 1000, &out, NULL), FJ_TOO_BIG);
+    ck_assert_int_eq(fj__unpack(FJ__BODY_XZ, packed, sizeof packed - 1, 1000, &out, NULL), FJ_TOO_BIG);
     fj__buf_fini(&out);
 }
 END_TEST
@@ -220,6 +206,7 @@ int main(void)
     Suite *suite = suite_create("body");
     TCase *all = tcase_create("all");
 
+    tcase_set_timeout(all, 60);
     tcase_add_test(all, the_header_says_how_a_body_is_compressed);
     tcase_add_test(all, a_compression_is_named_as_kombu_names_it);
     tcase_add_test(all, a_compressed_body_is_unpacked_and_unwrapped);
