@@ -415,7 +415,8 @@ START_TEST(too_late)
     fj_future *last = NULL;
     fj_call_opts o = FJ_CALL_OPTS_INIT;
     o.by = fj_in_ms(2 * SHORT_MS);
-    ck_assert_int_eq(fj_client_call_async(r->client, "echo", NULL, &o, &last, NULL), FJ_OK);
+    /* Its end says that the time of those before it is over; its own may not quite be, and there is no such method. */
+    ck_assert_int_eq(fj_client_call_async(r->client, "absent", NULL, &o, &last, NULL), FJ_OK);
     ck_assert_int_eq(fj_future_wait(last, fj_in_ms(LONG_MS), NULL, NULL), FJ_TIMEOUT);
     fj_future_unref(last);
     fj_event_set(r->gate);
