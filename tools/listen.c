@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fjord listen: print notifications as they come. */
+#include "base/alloc.h"
 #include "tools/common.h"
 #include <signal.h>
 #include <string.h>
@@ -184,7 +185,7 @@ static int matching_of(const tool_opts *o, struct matching *m)
 static void on_alarm(int sig)
 {
     (void)sig;
-    fj_run_stop();
+    fj_run_stop(); /* NOLINT(bugprone-signal-handler): it is made for that */
 }
 
 static void set_alarm(double seconds)
@@ -243,21 +244,24 @@ static fj_code listen_to(tool_opts *o, const fj_endpoint *endpoint, const fj_not
 
 static int listen_all(tool_opts *o, const fj_notify_filter *filter)
 {
-    fj_method methods[FJ_PRIORITIES];
-    fj_endpoint endpoint = FJ_ENDPOINT(NULL, NULL, methods);
+    fj_method *methods = fj__zalloc(FJ_PRIORITIES * sizeof *methods);
+    fj_endpoint endpoint = { .size = sizeof endpoint, .methods = methods, .method_size = sizeof *methods };
     fj_error *err = NULL;
     struct listening l = { .o = o,
                            .pretty = o->format != NULL ? strcmp(o->format, "pretty") == 0 : isatty(1) == 1 };
     int rc = -1;
 
+    if (methods == NULL)
+        return tool_misuse(o, "out of memory");
     endpoint.count = methods_of(o, methods, &rc);
-    if (rc >= 0)
-        return rc;
-    if (listen_to(o, &endpoint, filter, &l, &err) != FJ_OK)
-        return tool_fail(o, err);
-    if (l.rc != TOOL_DONE)
-        return l.rc;
-    return o->counted && l.seen < o->count ? TOOL_TIMEOUT : TOOL_DONE;
+    if (rc < 0 && listen_to(o, &endpoint, filter, &l, &err) != FJ_OK)
+        rc = tool_fail(o, err);
+    else if (rc < 0 && l.rc != TOOL_DONE)
+        rc = l.rc;
+    else if (rc < 0)
+        rc = o->counted && l.seen < o->count ? TOOL_TIMEOUT : TOOL_DONE;
+    fj__free(methods);
+    return rc;
 }
 
 int tool_listen(int argc, char **argv)
