@@ -236,7 +236,7 @@ def full(lab):
         lab.end_programs()
 
 
-@row("B8", "three nodes: the one with the queue is lost, and a minority is cut off", "P1 P3 P5", limit=10, oslo=False)
+@row("B8", "three nodes: the one with the queue is lost, and a minority is cut off", "P1 P3 P5", oslo=False)
 def cluster(_lab):
     raise Skip("three nodes do not fit beside everything else that runs here; B9 has two")
 
@@ -270,7 +270,7 @@ def drained(lab):
     lab.end_programs()
 
 
-@row("B10", "the broker is upgraded", "P5", limit=10, oslo=False)
+@row("B10", "the broker is upgraded", "P5", oslo=False)
 def upgraded(_lab):
     raise Skip("there is one version of RabbitMQ here; what another one offers is what the scripted broker says it offers")
 
