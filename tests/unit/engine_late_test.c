@@ -292,7 +292,7 @@ END_TEST
 START_TEST(the_first_times_are_at_once_and_then_the_pauses_grow_to_half_a_minute)
 {
     static const int longest[] = { 0, 0, 1, 2, 4, 8, 16, 30, 30, 30 };
-    fj__retry r = { .quick = 2 };
+    fj__retry r = { .quick = 2, .at_once = true };
     int64_t now = SECONDS(1000);
 
     for (size_t i = 0; i < sizeof longest / sizeof *longest; i++) {
@@ -304,16 +304,27 @@ START_TEST(the_first_times_are_at_once_and_then_the_pauses_grow_to_half_a_minute
 }
 END_TEST
 
-START_TEST(what_went_well_or_was_quiet_for_a_minute_is_tried_at_once_again)
+START_TEST(what_is_declared_anew_waits_a_moment_even_the_first_time)
 {
     fj__retry r = { .quick = 1 };
+    int64_t pause = fj__retry_next(&r, at(SECONDS(1000))).ns - SECONDS(1000);
+
+    ck_assert_int_ge(pause, SECONDS(1) * 15 / 100);
+    ck_assert_int_le(pause, SECONDS(1) * 45 / 100);
+}
+END_TEST
+
+START_TEST(what_went_well_or_held_for_a_while_is_tried_at_once_again)
+{
+    fj__retry r = { .quick = 1, .at_once = true };
 
     ck_assert_int_eq(fj__retry_next(&r, at(SECONDS(1000))).ns, SECONDS(1000));
     ck_assert_int_gt(fj__retry_next(&r, at(SECONDS(1000))).ns, SECONDS(1000));
     fj__retry_good(&r);
     ck_assert_int_eq(fj__retry_next(&r, at(SECONDS(1003))).ns, SECONDS(1003));
     ck_assert_int_gt(fj__retry_next(&r, at(SECONDS(1004))).ns, SECONDS(1004));
-    ck_assert_int_eq(fj__retry_next(&r, at(SECONDS(1070))).ns, SECONDS(1070));
+    ck_assert_int_gt(fj__retry_next(&r, at(SECONDS(1008))).ns, SECONDS(1008));
+    ck_assert_int_eq(fj__retry_next(&r, at(SECONDS(1018))).ns, SECONDS(1018));
 }
 END_TEST
 
@@ -413,7 +424,8 @@ int main(void)
     tcase_add_test(c, a_frame_of_no_size_yet_has_two_heartbeats);
     tcase_add_test(c, frames_that_trickle_and_end_are_life);
     tcase_add_test(c, the_first_times_are_at_once_and_then_the_pauses_grow_to_half_a_minute);
-    tcase_add_test(c, what_went_well_or_was_quiet_for_a_minute_is_tried_at_once_again);
+    tcase_add_test(c, what_is_declared_anew_waits_a_moment_even_the_first_time);
+    tcase_add_test(c, what_went_well_or_held_for_a_while_is_tried_at_once_again);
     tcase_add_loop_test(c, a_refusal_says_what_was_wanted_what_is_there_and_where_to_look, 0,
                         (int)(sizeof refusals / sizeof *refusals));
     tcase_add_test(c, a_refusal_of_endless_names_is_cut);
