@@ -304,11 +304,12 @@ void fj__consumer_redo(fj__timer *t, fj_deadline now)
 
 static void restore_soon(fj__amqp_listener *l, fj_deadline now)
 {
-    fj_deadline at = fj__retry_next(&l->retry, now);
+    bool set = l->redo.place != 0; /* one attempt restores all that was cancelled before it */
+    fj_deadline at = set ? (fj_deadline){ l->redo.at } : fj__retry_next(&l->retry, now);
 
     if (at.ns < l->gone_ns) /* a stream is there for a while after its consumers were told that it goes */
         at.ns = l->gone_ns;
-    if (l->redo.place == 0 && !fj__timer_set(&l->d->timers, &l->redo, at))
+    if ((!set || at.ns != l->redo.at) && !fj__timer_set(&l->d->timers, &l->redo, at))
         fj__link_break(&l->d->consuming, "out of memory while a listener was set up");
 }
 
