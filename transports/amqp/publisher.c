@@ -324,18 +324,18 @@ static void after_channel(fj__publisher *p, fj__op *op, void *user)
     bool no_exchange = loss->ev->cause == AMQP_BASIC_PUBLISH_METHOD && loss->ev->code == AMQP_NOT_FOUND &&
                        op->exchange[0] != '\0' && loss->ev->text != NULL &&
                        strstr(loss->ev->text, op->exchange) != NULL;
+    bool unseen = behind_declare || no_exchange;
+    /* confirm.select is the first of the channel: all came behind it. */
+    bool again = loss->ev->cause == AMQP_CONFIRM_SELECT_METHOD || (unseen && op->redeclared++ < REDECLARE_MAX);
 
-    if (loss->ev->cause ==
-        AMQP_CONFIRM_SELECT_METHOD) /* the first of the channel: all of them came behind it */
+    if (again)
         fj__op_requeue(p, op);
-    else if (!behind_declare && !no_exchange && op->channels++ >= CHANNELS_MAX)
-        fj__op_fail_as(op, loss->error, FJ_SENT_MAYBE);
-    else if (!behind_declare && !no_exchange)
-        unconfirmed(p, op, false, loss->error);
-    else if (op->redeclared++ < REDECLARE_MAX)
-        fj__op_requeue(p, op);
-    else
+    else if (unseen)
         fj__op_fail_as(op, loss->error, FJ_SENT_NO);
+    else if (op->channels++ >= CHANNELS_MAX)
+        fj__op_fail_as(op, loss->error, FJ_SENT_MAYBE);
+    else
+        unconfirmed(p, op, false, loss->error);
 }
 
 /* ---- the channel ---- */
