@@ -16,6 +16,7 @@ from harness import BUILD, EXECUTORS, CPeer, broker_address, same, until, url, w
 CHAOS = os.path.join(BUILD, "bin", "fjord-chaos")
 STORM = os.path.join(BUILD, "interop", "storm")
 TOPIC = "it-chaos"
+SOON = [("oslo_messaging_rabbit", "kombu_reconnect_delay", "0.1")]  # and with it the splay: the next connection is soon there
 
 
 class Chaos:
@@ -181,8 +182,8 @@ def thousand():
 def peers(rules=(), seed=1, server_too=False):
     """A server at the broker (or behind the proxy, too), and a client behind the proxy."""
     with Chaos(rules, seed) as c:
-        server = CPeer(c.url() if server_too else None, executor="threading")
-        client = CPeer(c.url())
+        server = CPeer(c.url() if server_too else None, conf=SOON, executor="threading")
+        client = CPeer(c.url(), conf=SOON)
         try:
             server.serve(TOPIC, "s1")
             yield c, client, server
