@@ -235,9 +235,8 @@ def streams(suite):
             client.cast("t", "note", {"x": n}, fanout=True).expect(None)
         same(sorted(a.seen(5)), [["a", n] for n in range(5)])
         ctl("delete_queue", "-p", BOTH, "t_fanout")
-        until(lambda: ["t_fanout", "1"] in present("list_queues", "name", "consumers", vhost=BOTH), 30)
-        client.cast("t", "note", {"x": "new"}, fanout=True).expect(None)
-        same(a.seen(1), [["a", "new"]])
+        # What rabbitmqctl says of a stream's consumers is another stream's of that name; one that reads is one that has what is sent.
+        until(lambda: client.cast("t", "note", {"x": "new"}, fanout=True).cls is None and ["a", "new"] in a.seen(1, 1.0), 30)
     with suite.case("options: a message out of a stream that cannot be read is passed over", LIMIT), vhost(), \
             peers(lambda: CPeer(url(BOTH) + STREAM)) as (a,):
         a.serve("t", "a")
