@@ -48,6 +48,8 @@ static const fj__option table[] = {
     { "DEFAULT", "default_log_levels", FJ__OPT_LIST, "", ANY, NULL, NULL, NULL, FJ__RELOADS,
       "Levels by component, as amqp=WARN,rpc=DEBUG; names of Python's loggers mean nothing here. [fjord] "
       "log_components has the last word." },
+    { "DEFAULT", "publish_errors", FJ__OPT_BOOL, "false", ANY, NULL, NULL, NULL, FJ__FIXED,
+      "Send lines of level error as notifications, too: error_notification from error.publisher." },
     { "DEFAULT", "rate_limit_interval", FJ__OPT_INT, "0", 0, 86400, "s", NULL, NULL, FJ__RELOADS,
       "The time in which rate_limit_burst lines of a component are let through; 0: no limit." },
     { "DEFAULT", "rate_limit_burst", FJ__OPT_INT, "0", 0, 1e9, NULL, NULL, NULL, FJ__RELOADS,

@@ -4,6 +4,7 @@
 /* What the files of this room know of one another. */
 #include <fjord/driver.h>
 #include <fjord/executor.h>
+#include <fjord/notify.h>
 #include <fjord/server.h>
 #include <fjord/transport.h>
 
@@ -27,6 +28,7 @@ struct fj_transport {
     char *url;       /* passwords hidden */
     unsigned generation;
     bool notifies;          /* it was opened for notifications, by the URL they are to have */
+    bool publishes;         /* it is a user of publish_errors.c's notifier */
     fj__counters *counters; /* of its clients */
     fj__shown shown[3];     /* what its driver says */
     fj__inspected counted;
@@ -42,6 +44,14 @@ fj_code fj__transport_check(const fj_transport *transport, fj_error **err);
 
 /** The transport that notifications of @p transport's configuration have to themselves.  @param ret gives; NULL: they share it */
 fj_code fj__notify_own_transport(const fj_transport *transport, fj_transport **ret, fj_error **err);
+
+/** Send errors of the log as notifications from now on, if the configuration of @p t says so (publish_errors.c).
+ *  That they cannot be is logged.   @thread any, never blocks */
+void fj__publish_errors(fj_transport *t);
+/** @p t is about to be closed.  @blocks for three seconds at most; a task waits for two of them */
+void fj__publish_errors_end(fj_transport *t);
+/** Whose lines of the log are sent by now; NULL: nobody's.  For comparisons.  @thread any */
+const fj_notifier *fj__log_notifier(void);
 
 /** WRONG_CONTEXT on a loop's thread outside a task, where a wait would stop the loop. */
 fj_code fj__may_wait(fj_error **err);

@@ -248,6 +248,14 @@ static void end(void)
     sink.notifier = NULL;
 }
 
+const fj_notifier *fj__log_notifier(void)
+{
+    lock();
+    const fj_notifier *notifier = sink.on ? sink.notifier : NULL;
+    unlock();
+    return notifier;
+}
+
 fj_code fj_log_notify(fj_notifier *notifier, const fj_log_notify_opts *opts, fj_error **err)
 {
     fj_log_notify_opts o = FJ_LOG_NOTIFY_OPTS_INIT;

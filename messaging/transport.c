@@ -135,15 +135,15 @@ fj_code fj_transport_open(const fj_conf *conf, const char *text, fj_transport **
         code = fj__chain_configure(&t->chain, t->conf, err);
     if (code == FJ_OK)
         code = open_url(t, url, err);
-    if (code == FJ_OK)
-        (void)fj__conf_note_unused(t->conf);
     fj_url_free(url);
     if (code != FJ_OK) {
         destroy(t);
         return code;
     }
+    (void)fj__conf_note_unused(t->conf);
     size_thread_pool(t->conf);
     fj__transport_show(t);
+    fj__publish_errors(t);
     *ret = t;
     return FJ_OK;
 }
@@ -159,6 +159,7 @@ fj_transport *fj_transport_free_by(fj_transport *t, fj_deadline by)
         fj_error_free(error);
         return NULL;
     }
+    fj__publish_errors_end(t);
     fj__transport_hide(t);
     /* In a forked child the driver's threads and locks are the parent's: it is left alone. */
     if (t->generation == fj__fork_generation()) {

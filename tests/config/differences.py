@@ -18,7 +18,7 @@ UNLISTED = {"rpc_conn_pool_size", "conn_pool_min_size", "conn_pool_ttl"}
 
 # Options of oslo.log that Fjord takes, too.
 OSLO_LOG = {"debug", "log_file", "log_dir", "use_syslog", "syslog_log_facility", "use_journal", "use_stderr", "use_json",
-            "default_log_levels", "rate_limit_interval", "rate_limit_burst", "rate_limit_except_level"}
+            "default_log_levels", "rate_limit_interval", "rate_limit_burst", "rate_limit_except_level", "publish_errors"}
 
 # Defaults of our own: (ours, reason).
 DEFAULTS = {

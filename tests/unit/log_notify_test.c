@@ -112,6 +112,89 @@ START_TEST(errors_are_sent_as_oslo_publishes_them)
 }
 END_TEST
 
+static fj_transport *open_to_publish(const char *driver)
+{
+    fj_conf *conf = fj_conf_new();
+    fj_transport *one = NULL;
+
+    ck_assert_int_eq(fj_conf_set(conf, "DEFAULT", "transport_url", "fake://", NULL), FJ_OK);
+    ck_assert_int_eq(fj_conf_set(conf, "DEFAULT", "publish_errors", "true", NULL), FJ_OK);
+    ck_assert_int_eq(fj_conf_set(conf, "oslo_messaging_notifications", "driver", driver, NULL), FJ_OK);
+    ck_assert_int_eq(fj_transport_open(conf, NULL, &one, NULL), FJ_OK);
+    fj_conf_free(conf);
+    return one;
+}
+
+static void sent_are(size_t n)
+{
+    json_t *all = fj_notify_test_take();
+
+    ck_assert_uint_eq(json_array_size(all), n);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_str_eq(text(message(all, i), "event_type"), "error_notification");
+    json_decref(all);
+}
+
+START_TEST(publish_errors_lasts_as_long_as_a_transport_that_says_so)
+{
+    fj_transport *one = open_to_publish("test"), *other = open_to_publish("test");
+
+    fj__log(FJ_LOG_ERROR, "mine", "it went wrong");
+    fj__log(FJ_LOG_WARNING, "mine", "not this");
+    one = fj_transport_free(one);
+    fj__log(FJ_LOG_ERROR, "mine", "again");
+    other = fj_transport_free(other);
+    sent_are(2);
+    fj__log(FJ_LOG_ERROR, "mine", "nobody is there to send it");
+    sent_are(0);
+    one = open_to_publish("noop");
+    other = open_to_publish("no-such-driver");
+    fj__log(FJ_LOG_ERROR, "mine", "it goes nowhere");
+    one = fj_transport_free(one);
+    other = fj_transport_free(other);
+    sent_are(0);
+}
+END_TEST
+
+START_TEST(publish_errors_leaves_a_programs_own_sending_alone)
+{
+    open_with(to_test, "fake://");
+    begin(FJ_LOG_AS_RECORDS, FJ_LOG_ERROR);
+    fj_transport *one = open_to_publish("test");
+    fj__log(FJ_LOG_ERROR, "mine", "a record");
+    one = fj_transport_free(one);
+    fj__log(FJ_LOG_ERROR, "mine", "another");
+    json_t *all = ended(2);
+    ck_assert_str_eq(text(message(all, 1), "event_type"), "logrecord");
+    json_decref(all);
+}
+END_TEST
+
+START_TEST(publish_errors_begins_anew_in_a_forked_child)
+{
+    fj_transport *one = open_to_publish("test");
+    int status = -1;
+
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        fj_transport *mine = open_to_publish("test");
+        fj__log(FJ_LOG_ERROR, "mine", "in the child");
+        one = fj_transport_free(one);
+        mine = fj_transport_free(mine);
+        json_t *all = fj_notify_test_take();
+        size_t n = json_array_size(all);
+        json_decref(all);
+        _exit(n == 1 ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    fj__log(FJ_LOG_ERROR, "mine", "in the parent");
+    one = fj_transport_free(one);
+    sent_are(1);
+}
+END_TEST
+
 START_TEST(what_sending_logs_is_not_sent)
 {
     open_with(to_log_and_test, "fake://");
@@ -168,6 +251,9 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, lines_are_sent_as_records_of_python);
     tcase_add_test(tc, errors_are_sent_as_oslo_publishes_them);
+    tcase_add_test(tc, publish_errors_lasts_as_long_as_a_transport_that_says_so);
+    tcase_add_test(tc, publish_errors_leaves_a_programs_own_sending_alone);
+    tcase_add_test(tc, publish_errors_begins_anew_in_a_forked_child);
     tcase_add_test(tc, what_sending_logs_is_not_sent);
     tcase_add_test(tc, nobody_waits_for_a_broker_that_is_away);
     tcase_add_test(tc, it_begins_anew_and_a_forked_child_sends_nothing);
