@@ -326,7 +326,7 @@ def killed(suite, executor="threading"):
 
 
 def restarted(suite):
-    """A broker of its own stops and starts again with what it has stored."""
+    """A broker of its own goes and comes back with what it has stored: in order, then by a crash."""
     folder = os.path.join(BUILD, "rabbit-notifications")
 
     def rabbit(verb):
@@ -335,26 +335,35 @@ def restarted(suite):
     def app(verb):
         subprocess.run([os.path.join(folder, "ctl"), "-q", verb], check=True, timeout=100, capture_output=True)
 
-    with suite.case(f"RabbitMQ stopped and started in the middle of {MANY} notifications: none is missed", 300):
-        rabbit("start")
+    ways = (("stopped and started", lambda: (app("stop_app"), app("start_app"))),
+            ("killed and started", lambda: (rabbit("kill"), rabbit("again"))))
+    rabbit("start")
+    try:
         with open(os.path.join(folder, "port"), encoding="ascii") as f:
             at = url(port=int(f.read())) + DURABLE
-        topic, numbers, sender = topic_of("restarted"), [], None
+        for how, away in ways:
+            with suite.case(f"RabbitMQ {how} twice in the middle of {MANY} notifications: none is missed", 300):
+                print(f"    {amid(at, away)} came twice")
+    finally:
+        rabbit("stop")
+
+
+def amid(at, away):
+    """Many notifications from one program to another, with that done at a tenth and at a third of them; how many came twice."""
+    topic, numbers, sender = topic_of("restarted"), [], None
+    with closing(Listener(topic, at, executor="threading", numbers=True)) as c:
         try:
-            with closing(Listener(topic, at, executor="threading", numbers=True)) as c:
-                sender = subprocess.Popen([NOTIFIED, "send", at, json.dumps({"topic": topic, "count": MANY})])
-                for part in (10, 3):
-                    while len(numbers) < MANY // part:
-                        numbers.append(c.lines.get(timeout=30))
-                    app("stop_app")
-                    app("start_app")
-                drain(c, numbers, MANY)
-                same(sender.wait(60), 0, "the sender's exit status")
+            sender = subprocess.Popen([NOTIFIED, "send", at, json.dumps({"topic": topic, "count": MANY})])
+            for part in (10, 3):
+                while len(numbers) < MANY // part:
+                    numbers.append(c.lines.get(timeout=30))
+                away()
+            drain(c, numbers, MANY)
+            same(sender.wait(60), 0, "the sender's exit status")
         finally:
             if sender is not None:
                 sender.kill()
-            rabbit("stop")
-        print(f"    {judge(numbers, MANY)} came twice")
+    return judge(numbers, MANY)
 
 
 # ---- the commands -------------------------------------------------------------------------------------

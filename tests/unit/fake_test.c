@@ -443,6 +443,39 @@ START_TEST(what_comes_back_after_a_lost_connection_is_not_given_out_twice)
 }
 END_TEST
 
+START_TEST(what_is_given_back_after_a_lost_connection_comes_again_once)
+{
+    fj_target here = FJ_TARGET(.topic = "back", .server = "a");
+    fj_listen_opts opts = FJ_LISTEN_OPTS_INIT;
+    fj_listener *a = NULL;
+    fj_conf *conf = NULL;
+    fj_transport *t = transport_of("[DEFAULT]\ntransport_url = fake://\n", &conf);
+    fj_driver *of_a = t->driver;
+
+    opts.slots = 2;
+    ck_assert_int_eq(of_a->ops->listen(of_a, &here, &opts, fj_in_ms(1000), &a, NULL), FJ_OK);
+    cast_to(here, "working");
+    fj_incoming *in = take(a);
+    ck_assert_int_eq(fj_fake_disconnect(t, NULL), FJ_OK);
+    if (_i == 0) {
+        ck_assert_ptr_null(take(a)); /* its copy came, for which it stands now */
+        ck_assert_int_eq(fj_fake_disconnect(t, NULL), FJ_OK);
+        ck_assert_int_eq(fj_fake_disconnect(t, NULL), FJ_OK);
+        ck_assert_ptr_null(take(a));
+    }
+    in->ops->requeue(in);
+    in->ops->free(in);
+    in = take(a);
+    ck_assert_str_eq(name_of(in), "working");
+    ck_assert(in->redelivered);
+    finish(in);
+    ck_assert_ptr_null(take(a));
+    leave(a);
+    fj_transport_free(t);
+    fj_conf_free(conf);
+}
+END_TEST
+
 START_TEST(only_a_fake_connection_can_be_lost_by_request)
 {
     fj_conf *conf = NULL;
@@ -513,6 +546,7 @@ int main(void)
     tcase_add_test(c, arguments_that_are_no_object_are_refused);
     tcase_add_test(c, what_was_not_acked_when_the_connection_was_lost_goes_to_others_in_order);
     tcase_add_test(c, what_comes_back_after_a_lost_connection_is_not_given_out_twice);
+    tcase_add_loop_test(c, what_is_given_back_after_a_lost_connection_comes_again_once, 0, 2);
     tcase_add_test(c, only_a_fake_connection_can_be_lost_by_request);
     tcase_add_test(c, a_closed_listener_gives_what_it_was_told_to_keep_and_then_ends);
     tcase_add_test(c, a_driver_that_is_not_there_is_named);

@@ -489,8 +489,12 @@ END_TEST
 
 START_TEST(a_lost_connection_loses_no_notification)
 {
-    listener = listener_of(_i, NULL);
-    add(&info, NULL, "info");
+    fj_notify_listener_opts o = FJ_NOTIFY_LISTENER_OPTS_INIT;
+
+    o.allow_requeue = true;
+    atomic_store(&requeues_left, 50);
+    listener = listener_of(_i, &o);
+    add(&late, NULL, "info");
     start();
     for (int i = 0; i < 200; i++) {
         say(FJ_NOTIFY_INFO, "e", json_integer(i));

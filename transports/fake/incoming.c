@@ -61,20 +61,22 @@ void fj__fake_settle(fj__fake_incoming *in)
     if (in->settled)
         return;
     let_go(in);
+    if (in->stale)
+        return;            /* the copy that comes is known, and dropped */
     drop_content(in->msg); /* it will not be delivered again */
     fj__fake_acked(source_of(in), in->msg);
 }
 
 fj_code fj__fake_stale(fj__fake_incoming *in)
 {
+    if (in->stale)
+        return FJ_OK;
     fj__fake_msg *again = fj__fake_msg_again(in->msg);
-
     if (again == NULL)
         return FJ_NOMEM;
     again->queue = in->msg->queue; /* with its reference */
     in->msg->queue = NULL;
     fj__fake_back(source_of(in), again);
-    let_go(in);
     in->stale = true;
     drop_content(in->msg);
     return FJ_OK;
@@ -137,22 +139,29 @@ static void done(fj_incoming *base)
     fj__fake_unlock();
 }
 
+/* @locks broker */
+static void give_back(fj__fake_incoming *in)
+{
+    fj__fake_msg *msg = in->msg;
+    fj__fake_consumer *source = source_of(in);
+    fj__fake_queue *queue = fj__fake_queue_ref(msg->queue);
+
+    in->msg = NULL;
+    fj__fake_back(source, msg);
+    fj__fake_deliver(queue);
+    fj__fake_queue_unref(queue);
+}
+
 static void requeue(fj_incoming *base)
 {
     fj__fake_incoming *in = fj__fake_incoming_of(base);
-    fj__fake_msg *msg = in->msg;
 
     fj__fake_lock();
     if (!in->settled) {
-        fj__fake_queue *queue = msg->queue;
         let_go(in);
         fj__fake_unsee(in);
-        fj__fake_consumer *source = source_of(in);
-        in->msg = NULL;
-        fj__fake_queue_ref(queue);
-        fj__fake_back(source, msg);
-        fj__fake_deliver(queue);
-        fj__fake_queue_unref(queue);
+        if (!in->stale)
+            give_back(in); /* else a copy of it has gone back, which is new again */
     }
     fj__fake_unlock();
 }
@@ -175,6 +184,25 @@ static const fj_incoming_ops incoming_ops = {
 
 /* ---- its beginning ------------------------------------------------------------------------------ */
 
+/* One that came again: from now on it is what an older one stands for, whose connection was lost, if that is still in hand; else it is
+ * done with. */
+static void take_again(fj__fake_listener *l, fj__fake_msg *msg)
+{
+    fj__fake_incoming *in = l->hands;
+
+    while (in != NULL && !(in->stale && in->msg->serial == msg->serial))
+        in = in->next;
+    if (in == NULL) {
+        fj__fake_acked(&l->sources[msg->source], msg);
+    } else {
+        fj__fake_msg *old = in->msg;
+        in->msg = msg;
+        in->stale = false;
+        msg = old;
+    }
+    fj__fake_msg_free(msg);
+}
+
 fj_incoming *fj__fake_take(fj__fake_listener *l)
 {
     fj__fake_incoming *in = fj__zalloc(sizeof *in);
@@ -185,8 +213,7 @@ fj_incoming *fj__fake_take(fj__fake_listener *l)
         msg->next = NULL;
         if (is_new(l, msg))
             break;
-        fj__fake_acked(&l->sources[msg->source], msg);
-        fj__fake_msg_free(msg);
+        take_again(l, msg);
         msg = l->ready;
     }
     if (in == NULL || msg == NULL) {

@@ -45,9 +45,9 @@ struct fj__fake_incoming {
     fj_incoming base;
     fj__fake_msg *msg;
     fj__fake_incoming *next, *prev; /* in the listener's hands */
-    bool settled;                   /* acked, given back, or stale */
-    bool stale;                     /* the connection it came over is lost: it went back by itself */
-    bool answered;                  /* or not to be answered */
+    bool settled;                   /* out of the listener's hands */
+    bool stale;    /* the connection it came over is lost: a copy went back, and has not come yet */
+    bool answered; /* or not to be answered */
 };
 
 static inline fj__fake_listener *fj__fake_listener_of(fj_listener *l)
@@ -70,7 +70,7 @@ void fj__fake_deliver_all(fj__fake_listener *l);
 void fj__fake_listener_unref(fj__fake_listener *l);
 
 /* incoming.c */
-/** The first ready message, as an incoming.  Those that came before are acked and dropped on the way.
+/** The first ready message, as an incoming.  On the way those that came before are acked and dropped, or taken for what is in hand.
  *  @return NULL when there is none, or no memory   @locks broker */
 fj_incoming *fj__fake_take(fj__fake_listener *l);
 /** The broker may forget it.  @locks broker */
