@@ -4,6 +4,7 @@
 /* What makes a server one of notifications: a fj_notify_listener is a fj_server that has this. */
 #include <fjord/driver.h>
 #include <fjord/notify_listener.h>
+#include <fjord/server.h>
 
 typedef struct {
     fj_target *targets;
@@ -15,6 +16,8 @@ typedef struct {
     fj_transport *own; /* opened for it; NULL: it has its caller's */
 } fj__notes;
 
+/** The server that @p listener is. */
+fj_server *fj__listener_server(fj_notify_listener *listener);
 /** Accepts NULL. */
 void fj__notes_free(fj__notes *notes);
 /** Listen, in batches if that is wanted.  @param priorities  which   @param ret gives */

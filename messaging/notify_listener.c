@@ -9,10 +9,15 @@
 #include <fjord/notify.h>
 #include <fjord/server.h>
 
-/* A listener is a server: a handle of one kind is a handle of the other, and only functions of this file make that known. */
+/* A listener is a server: a handle of one kind is a handle of the other, and only this file knows. */
 static fj_server *of(fj_notify_listener *l)
 {
     return (fj_server *)(void *)l;
+}
+
+fj_server *fj__listener_server(fj_notify_listener *l)
+{
+    return of(l);
 }
 
 /* ---- what it listens to ------------------------------------------------------------------------- */

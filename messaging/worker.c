@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/native.h"
 #include "internal.h"
+#include "notes.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -56,21 +57,49 @@ fj_code fj_worker_transport(fj_worker *w, const char *url, fj_transport **ret, f
     return FJ_OK;
 }
 
-fj_code fj_worker_server(fj_worker *w, fj_transport *transport, const fj_target *target,
-                         const fj_server_opts *opts, fj_server **ret, fj_error **err)
+/* The place of one more server.  @return NULL: no memory */
+static fj_server **place(fj_worker *w, fj_error **err)
 {
     fj_server **grown = fj__grow(w->servers, &w->servers_capacity, w->n_servers + 1, sizeof(fj_server *));
 
-    if (grown == NULL)
-        return fj_fail(err, FJ_NOMEM, "no memory for the list of servers");
+    if (grown == NULL) {
+        (void)fj_fail(err, FJ_NOMEM, "no memory for the list of servers");
+        return NULL;
+    }
     w->servers = grown;
-    fj_code code = fj_server_new(transport, target, opts, &w->servers[w->n_servers], err);
+    return &grown[w->n_servers];
+}
+
+static void keep(fj_worker *w)
+{
+    if (w->instance != NULL)
+        fj__server_is(w->servers[w->n_servers], w->instance, (unsigned)w->n_servers);
+    w->n_servers++;
+}
+
+fj_code fj_worker_server(fj_worker *w, fj_transport *transport, const fj_target *target,
+                         const fj_server_opts *opts, fj_server **ret, fj_error **err)
+{
+    fj_server **at = place(w, err);
+    fj_code code = at != NULL ? fj_server_new(transport, target, opts, at, err) : FJ_NOMEM;
+
     if (code != FJ_OK)
         return code;
-    *ret = w->servers[w->n_servers];
-    if (w->instance != NULL)
-        fj__server_is(*ret, w->instance, (unsigned)w->n_servers);
-    w->n_servers++;
+    *ret = *at;
+    keep(w);
+    return FJ_OK;
+}
+
+fj_code fj_worker_listener(fj_worker *w, fj_transport *transport, const fj_target *targets, size_t n,
+                           const fj_notify_listener_opts *opts, fj_notify_listener **ret, fj_error **err)
+{
+    fj_server **at = place(w, err);
+    fj_code code = at != NULL ? fj_notify_listener_new(transport, targets, n, opts, ret, err) : FJ_NOMEM;
+
+    if (code != FJ_OK)
+        return code;
+    *at = fj__listener_server(*ret);
+    keep(w);
     return FJ_OK;
 }
 
@@ -172,7 +201,7 @@ static fj_code start_all(fj_worker *w, fj_error **err)
     fj_code code = FJ_OK;
 
     if (w->n_servers == 0)
-        return fj_fail(err, FJ_STATE, "its factory made no server");
+        return fj_fail(err, FJ_STATE, "its factory made neither a server nor a listener");
     for (size_t i = 0; i < w->n_servers && code == FJ_OK && !fj__run_told(); i++)
         code = fj_server_start(w->servers[i], err);
     return code;

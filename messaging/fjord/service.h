@@ -18,6 +18,7 @@
 #include <fjord/base.h>
 #include <fjord/conf.h>
 #include <fjord/error.h>
+#include <fjord/notify_listener.h>
 #include <fjord/server.h>
 #include <fjord/target.h>
 #include <fjord/transport.h>
@@ -28,7 +29,7 @@ typedef struct fj_service fj_service;
 /** A worker process, as seen from within. */
 typedef struct fj_worker fj_worker;
 
-/** Build what @p worker serves, on its main thread: see fj_worker_transport() and fj_worker_server().  Nothing is started by it.
+/** Build what @p worker serves, on its main thread: see fj_worker_transport(), fj_worker_server() and fj_worker_listener().  Nothing is started by it.
  *  When it fails the worker ends, and is started again, but for an error before the service was ever ready that would come
  *  again (fj_code_retriable()): that ends the service. */
 typedef fj_code (*fj_worker_fn)(fj_worker *worker, void *user, fj_error **err);
@@ -70,6 +71,12 @@ FJ_API FJ_MUST_USE fj_code fj_worker_transport(fj_worker *worker, const char *ur
  *  @param ret lends: the worker frees it at its end   @errors as fj_server_new() */
 FJ_API FJ_MUST_USE fj_code fj_worker_server(fj_worker *worker, fj_transport *transport, const fj_target *target,
                                             const fj_server_opts *opts, fj_server **ret, fj_error **err);
+/** As fj_notify_listener_new(), for what fj_worker_server() is to servers: give it endpoints with fj_notify_listener_add().  In a factory.
+ *  @param ret lends: the worker frees it at its end   @errors as fj_notify_listener_new() */
+FJ_API FJ_MUST_USE fj_code fj_worker_listener(fj_worker *worker, fj_transport *transport,
+                                              const fj_target *targets, size_t n,
+                                              const fj_notify_listener_opts *opts, fj_notify_listener **ret,
+                                              fj_error **err);
 /** Call @p fn after each reload, on a thread of its own.  One at a time; NULL for none.  In a factory. */
 FJ_API void fj_worker_at_reload(fj_worker *worker, fj_worker_hook fn, void *user);
 /** Call @p fn when the worker has drained, or was not given the time to: what its methods still wait for may be cut short here.

@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -451,6 +453,79 @@ START_TEST(what_does_not_end_in_the_drain_is_given_up_and_named)
 }
 END_TEST
 
+/* ---- notifications ------------------------------------------------------------------------------ */
+
+static atomic_int *deaths; /* shared by all processes: how many are still to come */
+
+/* The payload is a number.  Some die of it. */
+static fj_code hear(fj_request *req, json_t *args, json_t **ret, fj_error **err)
+{
+    const news n = { 'n', 0, getpid(), json_integer_value(json_object_get(args, "payload")) };
+
+    (void)req, (void)ret, (void)err;
+    if (n.value % 10 == 5 && atomic_fetch_sub(deaths, 1) > 0)
+        (void)raise(SIGKILL);
+    if (write(news_pipe[1], &n, sizeof n) != (ssize_t)sizeof n)
+        _exit(99);
+    return FJ_OK;
+}
+
+static const fj_method hearing[] = { FJ_METHOD("info", FJ_PLAIN, hear) };
+static const fj_endpoint hearer = FJ_ENDPOINT(NULL, NULL, hearing);
+
+static fj_code listening(fj_worker *w, void *user, fj_error **err)
+{
+    const fj_target targets[] = { FJ_TARGET(.topic = "news") };
+    fj_notify_listener *l = NULL;
+    fj_transport *t = NULL;
+    fj_code code = fj_worker_transport(w, NULL, &t, err);
+
+    (void)user;
+    if (code == FJ_OK)
+        code = fj_worker_listener(w, t, targets, 1, NULL, &l, err);
+    if (code == FJ_OK)
+        code = fj_notify_listener_add(l, &hearer, NULL, NULL, err);
+    return code;
+}
+
+START_TEST(workers_listen_to_notifications_and_what_one_dies_of_goes_to_another)
+{
+    enum { MANY = 40, DEATHS = 3 };
+    const char *const drivers[] = { "messagingv2", NULL }, *const topics[] = { "news", NULL };
+    fj_notifier_opts o = FJ_NOTIFIER_OPTS_INIT;
+    fj_transport *t = NULL;
+    fj_notifier *notifier = NULL;
+    broker *b = broker_new();
+    bool heard[MANY] = { false };
+    char url[64];
+
+    deaths = mmap(NULL, sizeof *deaths, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert(deaths != MAP_FAILED);
+    atomic_store(deaths, DEATHS);
+    (void)snprintf(url, sizeof url, "rabbit://guest:guest@127.0.0.1:%u/", broker_port(b));
+    set("DEFAULT", "transport_url", url);
+    (void)service(listening, 2, FJ_OK, "");
+    o.drivers = drivers;
+    o.topics = topics;
+    ck_assert_int_eq(fj_transport_open(conf, NULL, &t, NULL), FJ_OK);
+    ck_assert_int_eq(fj_notifier_new(t, &o, &notifier, NULL), FJ_OK);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_int_eq(fj_notifier_info(notifier, "e", json_integer(i), NULL, NULL), FJ_OK);
+    for (int i = 0; i < MANY;) { /* one that was heard by who died before it was acked comes again */
+        news n = next('n');
+        i += !heard[n.value];
+        heard[n.value] = true;
+    }
+    ck_assert_int_le(atomic_load(deaths), 0);
+    ck_assert_int_eq(kill(parent, SIGTERM), 0);
+    ends_well();
+    fj_notifier_free(notifier);
+    fj_transport_free(t);
+    broker_free(b);
+    (void)munmap(deaths, sizeof *deaths);
+}
+END_TEST
+
 /* ---- systemd ------------------------------------------------------------------------------------ */
 
 static int listen_as_systemd(void)
@@ -704,6 +779,8 @@ int main(void)
     tcase_add_test(life, one_that_is_coming_up_ends_at_once_on_sigint);
     if (!tsan)
         tcase_add_loop_test(life, what_does_not_end_in_the_drain_is_given_up_and_named, 0, 3);
+    if (!tsan)
+        tcase_add_test(life, workers_listen_to_notifications_and_what_one_dies_of_goes_to_another);
     tcase_add_test(life, systemd_is_told_when_all_listen_when_they_reload_and_when_they_stop);
     tcase_add_test(life, the_watchdog_is_told_while_every_worker_turns_and_not_while_one_stands_still);
     if (!tsan)
