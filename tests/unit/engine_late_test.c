@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Brokers that are late, by a made-up time: with answers, with the rest of a frame, with everything; how soon to try again; and what is
  * said of a refusal. */
+#include "base/alloc.h"
 #include "transports/amqp/codec.h"
 #include "transports/amqp/engine.h"
 #include "transports/amqp/retry.h"
@@ -289,18 +290,32 @@ END_TEST
 
 /* ---- trying again ------------------------------------------------------------------------------------ */
 
-START_TEST(the_first_times_are_at_once_and_then_the_pauses_grow_to_half_a_minute)
+START_TEST(the_first_times_are_at_once_and_then_the_pauses_grow_to_the_longest)
 {
-    static const int longest[] = { 0, 0, 1, 2, 4, 8, 16, 30, 30, 30 };
-    fj__retry r = { .quick = 2, .at_once = true };
+    static const int by_default[] = { 0, 0, 1, 2, 4, 8, 16, 30, 30, 30 }, of_three[] = { 0, 0, 1, 2, 3, 3 };
+    static const struct {
+        double longest;
+        const int *pauses;
+        size_t n;
+    } ways[] = { { 30, by_default, fj__countof(by_default) }, { 3, of_three, fj__countof(of_three) } };
+    fj__retry r = { .quick = 2, .at_once = true, .longest = ways[_i].longest };
     int64_t now = SECONDS(1000);
 
-    for (size_t i = 0; i < sizeof longest / sizeof *longest; i++) {
+    for (size_t i = 0; i < ways[_i].n; i++) {
         int64_t pause = fj__retry_next(&r, at(now)).ns - now;
-        ck_assert_int_le(pause, SECONDS(longest[i]));
-        ck_assert_int_ge(pause, SECONDS(longest[i]) / 2);
+        ck_assert_int_le(pause, SECONDS(ways[_i].pauses[i]));
+        ck_assert_int_ge(pause, SECONDS(ways[_i].pauses[i]) / 2);
         now += pause;
     }
+}
+END_TEST
+
+START_TEST(a_longest_pause_of_nothing_is_no_hot_loop)
+{
+    fj__retry r = { .at_once = true };
+
+    for (int i = 0; i < 2000; i++)
+        ck_assert_int_ge(fj__retry_next(&r, at(SECONDS(1000))).ns, SECONDS(1000) + SECONDS(1) / 10);
 }
 END_TEST
 
@@ -316,7 +331,7 @@ END_TEST
 
 START_TEST(what_went_well_or_held_for_a_while_is_tried_at_once_again)
 {
-    fj__retry r = { .quick = 1, .at_once = true };
+    fj__retry r = { .quick = 1, .at_once = true, .longest = 30 };
 
     ck_assert_int_eq(fj__retry_next(&r, at(SECONDS(1000))).ns, SECONDS(1000));
     ck_assert_int_gt(fj__retry_next(&r, at(SECONDS(1000))).ns, SECONDS(1000));
@@ -423,7 +438,8 @@ int main(void)
     tcase_add_test(c, a_frame_that_trickles_is_life_for_two_heartbeats_and_its_size);
     tcase_add_test(c, a_frame_of_no_size_yet_has_two_heartbeats);
     tcase_add_test(c, frames_that_trickle_and_end_are_life);
-    tcase_add_test(c, the_first_times_are_at_once_and_then_the_pauses_grow_to_half_a_minute);
+    tcase_add_loop_test(c, the_first_times_are_at_once_and_then_the_pauses_grow_to_the_longest, 0, 2);
+    tcase_add_test(c, a_longest_pause_of_nothing_is_no_hot_loop);
     tcase_add_test(c, what_is_declared_anew_waits_a_moment_even_the_first_time);
     tcase_add_test(c, what_went_well_or_held_for_a_while_is_tried_at_once_again);
     tcase_add_loop_test(c, a_refusal_says_what_was_wanted_what_is_there_and_where_to_look, 0,

@@ -178,7 +178,7 @@ static fj__amqp_listener *make(fj__domain *d, const fj_listen_opts *opts, size_t
     l->durable = d->settings->durable;
     l->fanout_durable = d->settings->transient_quorum;
     l->redo.fn = fj__consumer_redo;
-    l->retry.quick = 1;
+    l->retry = (fj__retry){ .quick = 1, .longest = d->settings->retry_max };
     l->channel = fj__consumer_channel;
     l->prefetch = (uint16_t)(prefetch < 2 && d->settings->prefetch == 0 ? 2
                              : prefetch > 65535                         ? 65535

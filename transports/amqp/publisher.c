@@ -484,8 +484,7 @@ fj_code fj__publisher_new(fj__domain *d, fj__publisher **ret)
     p->sent.last = &p->sent.first;
     p->look.fn = just_look;
     p->redo.fn = on_redo;
-    p->retry.quick = CHANNELS_MAX + 1;
-    p->retry.at_once = true;
+    p->retry = (fj__retry){ .quick = CHANNELS_MAX + 1, .at_once = true, .longest = d->settings->retry_max };
     p->channel = (fj__channel){
         .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed, .look = look
     };

@@ -405,7 +405,7 @@ fj_code fj__replies_new(fj__domain *d, fj__replies **ret)
     r->domain = d;
     r->ack_timer.fn = on_ack_timer;
     r->redo.fn = on_redo;
-    r->retry.quick = 1;
+    r->retry = (fj__retry){ .quick = 1, .longest = d->settings->retry_max };
     r->channel = (fj__channel){
         .id = CHANNEL, .up = set_up, .event = on_event, .down = on_down, .failed = on_failed, .look = look
     };

@@ -3,9 +3,10 @@
 
 #include "base/ids.h"
 
+#include <math.h>
+
 #define NS_PER_S 1000000000LL
 enum {
-    LONGEST_S = 30, /* as rabbit_interval_max of a connection */
     HELD_S = 5,
     /* A vhost that is deleted loses its queues before its connections: what is declared anew in between stays behind, broken. */
     SOON_MS = 300
@@ -18,9 +19,10 @@ fj_deadline fj__retry_next(fj__retry *r, fj_deadline now)
     if (now.ns - r->at_ns > r->pause_ns + HELD_S * NS_PER_S)
         r->n = 0;
     if (r->n >= r->quick) {
-        unsigned doubled = r->n - r->quick;
-        pause = (doubled < 5 ? 1LL << doubled : LONGEST_S) * NS_PER_S;
-        pause -= (int64_t)((double)pause / 2 * fj__random_unit());
+        double least = SOON_MS / 1e3, longest = r->longest > least ? r->longest : least;
+        double seconds = ldexp(1, (int)(r->n - r->quick));
+        seconds = seconds < longest ? seconds : longest;
+        pause = (int64_t)(seconds * (1 - fj__random_unit() / 2) * 1e9);
     }
     r->n++;
     r->pause_ns = pause;
