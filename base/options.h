@@ -43,8 +43,8 @@ typedef struct {
     double min, max;     /* of numbers; min > max: no bounds */
     const char *unit;    /* "s", "bytes"; NULL: none */
     const char *choices; /* of a choice: words apart by spaces */
-    const char
-        *older; /* its older names, apart by spaces: "name" in the same group or "group/name"; NULL: none */
+    /* its older names, apart by spaces: "name" in the same group or "group/name"; NULL: none */
+    const char *older;
     fj__effect effect;
     const char *help;
     unsigned flags;

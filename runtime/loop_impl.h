@@ -47,8 +47,8 @@ struct fj_loop {
     int64_t began;    /* when the first job since the last look at descriptors had run; 0: not yet */
     unsigned jobs;    /* how many jobs have run since that look */
     unsigned watched; /* how many descriptors are, but for those of sources and children */
-    int64_t
-        lull_at; /* when to look whether it is stuck, in real nanoseconds; 0: it has not slept since it did something */
+    /* when to look whether it is stuck, in real nanoseconds; 0: it has not slept since it did something */
+    int64_t lull_at;
     int64_t lull_ns; /* how long that takes: longer each time that it was not */
     struct fj__fd_pair *fds;
     size_t fds_capacity;

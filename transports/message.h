@@ -81,8 +81,8 @@ typedef struct {
     char *msg_id;   /* owned */
     bool ending;    /* the call is over; missing counts as false */
     json_t *result; /* owned, never NULL */
-    fj_error
-        *failure; /* owned; NULL: success.  Code REMOTE, sent = yes, class, module, args, kwargs, traceback */
+    /* owned; NULL: success. Code REMOTE, sent = yes, class, module, args, kwargs, traceback */
+    fj_error *failure;
 } fj__reply_in;
 /** @param message lends   @errors BAD_MESSAGE when it names no call, NOMEM */
 fj_code fj__message_reply_in(json_t *message, const fj_json_opts *opts, fj__reply_in *ret, fj_error **err);

@@ -41,8 +41,8 @@ typedef struct {
     const char *const *topics;  /**< ended by NULL; NULL: [oslo_messaging_notifications] topics */
     const char *exchange;       /**< NULL: control_exchange */
     int retry; /**< as [oslo_messaging_notifications] retry: attempts to connect; -1: for ever */
-    const fj_serializer
-        *serializer; /**< of payload and context; lends until the notifier is freed; NULL: pass through */
+    /** of payload and context; lends until the notifier is freed; NULL: pass through */
+    const fj_serializer *serializer;
 } fj_notifier_opts;
 #define FJ_NOTIFIER_OPTS_INIT                                                         \
     {                                                                                 \

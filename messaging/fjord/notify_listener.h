@@ -45,10 +45,10 @@ typedef struct {
     fj_loop *loop;      /**< for executors on a loop; lends until free; NULL: fj_loop_current() at start */
     bool allow_requeue; /**< what fails is delivered again: at once, and again and again */
     const char *pool;   /**< listeners of a pool share a copy of everything, in a queue of that name */
-    unsigned
-        batch_size; /**< 0: one at a time; else so many at once, or as many as rabbit_qos_prefetch_count lets come */
-    double
-        batch_timeout; /**< seconds from its first one on, after which a batch is given out as it is; 0: only when it is full */
+    /** 0: one at a time; else so many at once, or as many as rabbit_qos_prefetch_count lets come */
+    unsigned batch_size;
+    /** seconds from its first one on, after which a batch is given out as it is; 0: only when it is full */
+    double batch_timeout;
 } fj_notify_listener_opts;
 #define FJ_NOTIFY_LISTENER_OPTS_INIT                                                          \
     {                                                                                         \

@@ -16,8 +16,8 @@ enum { GATES_LOG2 = 6, GATES = 1 << GATES_LOG2 };
 
 typedef struct {
     _Alignas(64) pthread_mutex_t lock;
-    unsigned
-        threads; /* that wait behind it; who could have to wake one sees it counted, for that one had the mutex before */
+    /* that wait behind it; who could have to wake one sees it counted, for that one had the mutex before */
+    unsigned threads;
 } gate;
 
 static gate gates[GATES] = { [0 ... GATES - 1] = { .lock = PTHREAD_MUTEX_INITIALIZER } };

@@ -28,9 +28,8 @@ void fj__put_reject(fj__amqp_listener *l, uint64_t tag, int64_t offset, bool req
         put(l, AMQP_BASIC_REJECT_METHOD, &m);
         return;
     }
-    fj__put_ack(
-        l, tag,
-        false); /* to a stream that is no more than room for the next: a rejection would end the connection */
+    /* To a stream it is no more than room for the next; a rejection would end the connection. */
+    fj__put_ack(l, tag, false);
     if (!requeue)
         fj__stream_settle(&l->stream, offset);
     else if (!l->closing)

@@ -86,8 +86,8 @@ static bool on_header(fj__engine *e, fj__engine_channel *c, const fj__frame *fra
         fj__engine_fail(e, FJ_PROTOCOL, "the broker sent %s", why);
         return false;
     }
-    c->why =
-        why; /* anybody may have published it: that is no reason to lose the connection each time it is delivered */
+    /* Anybody may have published it: that is no reason to lose the connection each time it is delivered. */
+    c->why = why;
     if (why == NULL && !fj__buf_append(&c->header, frame->payload + 12, frame->len - 12)) {
         fj__engine_fail(e, FJ_NOMEM, "no memory for a message's properties");
         return false;

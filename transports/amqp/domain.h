@@ -90,9 +90,9 @@ struct fj__domain {
     fj_loop *loop;
     const void *key; /* under which the loop keeps it */
     fj_source source;
-    bool
-        leaving; /* its loop is gone: what it has begun is finished, then its connections are closed, or a new loop
-                         takes it over */
+    /* its loop is gone: what it has begun is finished, then its connections are closed, or a new loop
+     * takes it over */
+    bool leaving;
     bool orphan;      /* its driver is gone: the loop frees it */
     fj__domain *next; /* of the driver's */
 

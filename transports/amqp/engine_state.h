@@ -31,8 +31,8 @@ typedef struct {
     uint64_t body_size, body_have;
     amqp_method_number_t *asked; /* questions.c: from asked_first on, in the order of their answers */
     size_t asked_first, asked_n, asked_capacity;
-    fj_deadline
-        asked_since; /* when the first of them was written, or the one before it answered; never: not yet */
+    /* when the first of them was written, or the one before it answered; never: not yet */
+    fj_deadline asked_since;
 } fj__engine_channel;
 
 struct fj__engine {
@@ -52,9 +52,9 @@ struct fj__engine {
     fj_deadline last_sent, last_fed, give_up; /* give_up: the handshake's or the close's end */
     fj_deadline frame_since;                  /* when the frame that is not whole yet began to come */
     size_t asked;                             /* questions without an answer, of all channels */
-    uint64_t
-        unsent_question; /* where in the output the last that opens a channel's row ends; 0: all are written */
-    bool blocked;        /* by the broker: it reads nothing */
+    /* where in the output the last that opens a channel's row ends; 0: all are written */
+    uint64_t unsent_question;
+    bool blocked; /* by the broker: it reads nothing */
 
     amqp_pool_t pool; /* what the codec decoded for the last event */
     fj__engine_channel *channels;

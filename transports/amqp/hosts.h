@@ -9,8 +9,8 @@
 
 typedef struct {
     const fj__amqp_settings *settings;
-    size_t *
-        order; /* shuffled in the beginning, as oslo.messaging does: not all clients of a cluster use one node */
+    /* shuffled in the beginning, as oslo.messaging does: not all clients of a cluster use one node */
+    size_t *order;
     size_t *round; /* the order of this round */
     size_t at;     /* in the round */
 } fj__hosts;

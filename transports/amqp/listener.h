@@ -62,8 +62,8 @@ struct fj__amqp_listener {
     int64_t gone_ns;     /* when a stream that was cancelled is gone */
     fj__stream stream;
     bool ready, ever_ready, again, closing, left;
-    unsigned
-        cancels; /* closing, and fetched messages are to be run: cancel-ok's to come, behind the last of them */
+    /* closing, and fetched messages are to be run: cancel-ok's to come, behind the last of them */
+    unsigned cancels;
     unsigned epoch;    /* + 1 with each channel: tags of an older one are stale */
     fj_error *refused; /* why it cannot listen */
     fj__timer redo;

@@ -22,8 +22,8 @@ typedef struct {
 typedef struct {
     fj__amqp_host *hosts; /* at least one */
     size_t host_count;
-    _Atomic int64_t
-        *failed_ns; /* by host: when it last could not be reached; 0: it could.  Of all connections */
+    /* by host: when it last could not be reached; 0: it could. Of all connections */
+    _Atomic int64_t *failed_ns;
     char *vhost;
     char *login_method;
     char *exchange; /* control_exchange */

@@ -43,9 +43,9 @@ typedef struct {
     char *call_id;   /**< NULL: a cast */
     char *reply_to;  /**< NULL: a cast */
     char *unique_id; /**< the message's own name; NULL: it has none */
-    unsigned
-        monitor; /**< the caller wants a heartbeat (fj_body_reply() with @p last false) at least once in so many seconds, until
-                           the answer; 0: none */
+    /** the caller wants a heartbeat (fj_body_reply() with @p last false) at least once in so many seconds,
+     *  until the answer; 0: none */
+    unsigned monitor;
 } fj_body_names;
 #define FJ_BODY_NAMES_INIT                         \
     {                                              \

@@ -68,8 +68,8 @@ struct fj_incoming {
     bool wants_reply; /**< a call: somebody waits for ops->reply */
     bool redelivered; /**< the broker has delivered it before */
     const char *id;   /**< its name in logs, lends until it is freed; NULL: it has none */
-    fj_deadline
-        arrived; /**< when it came to this process, as fj_now() tells it; 0: when the dispatcher got it */
+    /** when it came to this process, as fj_now() tells it; 0: when the dispatcher got it */
+    fj_deadline arrived;
 };
 
 /* ---- listener ---------------------------------------------------------------------------------- */

@@ -54,8 +54,8 @@ typedef struct {
 typedef struct {
     const char *exchange; /**< NULL: control_exchange */
     const char *key;      /**< "<topic>.<priority>" */
-    const char *
-        queue; /**< the same, or the name of a pool.  Several bindings may have one queue: it is consumed once */
+    /** the same, or the name of a pool. Several bindings may have one queue: it is consumed once */
+    const char *queue;
 } fj_notify_source;
 
 FJ_END_DECLS
