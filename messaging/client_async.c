@@ -228,7 +228,7 @@ fj_code fj_client_cast_async(fj_client *c, const char *method, json_t *args, con
         return code;
     fj__pending_begin(&c->casts);
     atomic_fetch_add(&c->refs, 1);
-    if (fj_future_then(future, cast_done, c) != FJ_OK) {
+    if (fj__future_then_quick(future, cast_done, c, false) != FJ_OK) {
         cast_over(c, NULL);
         fj_future_unref(future);
         return fj_fail(err, FJ_NOMEM, "no memory to follow a cast");

@@ -8,6 +8,7 @@
 #include "internal.h"
 #include "notify_drivers.h"
 #include "pending.h"
+#include "runtime/future.h"
 #include "runtime/sync.h"
 
 #include <fjord/await.h>
@@ -394,7 +395,7 @@ static fj_code follow(fj_notifier *n, fj_future *future, fj_error **err)
 {
     fj__pending_begin(&n->sent);
     atomic_fetch_add(&n->refs, 1);
-    if (fj_future_then(future, over, n) == FJ_OK)
+    if (fj__future_then_quick(future, over, n, true) == FJ_OK)
         return FJ_OK;
     fj__pending_over(&n->sent, NULL);
     unref(n);

@@ -232,15 +232,25 @@ void fj__future_then(fj_future *f, fj__then *then)
     }
 }
 
-fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
+static fj_code add(fj_future *f, const fj__then *what)
 {
     fj__then *then = is_lost(f) ? NULL : fj__alloc(sizeof *then);
 
     if (then == NULL)
         return is_lost(f) ? FJ_FORKED : FJ_NOMEM;
-    *then = (fj__then){ .fn = fn, .user = user };
+    *then = *what;
     fj__future_then(f, then);
     return FJ_OK;
+}
+
+fj_code fj_future_then(fj_future *f, fj_future_fn fn, void *user)
+{
+    return add(f, &(fj__then){ .fn = fn, .user = user });
+}
+
+fj_code fj__future_then_quick(fj_future *f, fj_future_fn fn, void *user, bool logs)
+{
+    return add(f, &(fj__then){ .fn = fn, .user = user, .quick = true, .logs = logs });
 }
 
 bool fj__future_forget(fj_future *f, fj_future_fn fn, void *user)
@@ -265,11 +275,11 @@ bool fj__future_forget(fj_future *f, fj_future_fn fn, void *user)
     return found != NULL;
 }
 
-bool fj__future_watched(fj_future *f)
+bool fj__future_watched(fj_future *f, bool fails)
 {
     (void)fj__native.pthread_mutex_lock(&f->lock);
     const fj__then *then = f->first;
-    while (then != NULL && then->quick)
+    while (then != NULL && then->quick && !(fails && then->logs))
         then = then->next;
     bool watched = then != NULL;
     (void)fj__native.pthread_mutex_unlock(&f->lock);

@@ -16,13 +16,16 @@ struct fj__then {
     fj__then *next;
     fj_future_fn fn;
     void *user;
-    bool quick; /* the library's own: it takes no lock and wakes nobody */
+    bool quick; /* the library's own: it runs no user code, and waits for no lock that is held for long */
+    bool logs;  /* though it is quick it logs, if the operation failed: where that goes is the user's */
 };
 
 /** As fj_future_then(), with memory that the caller gives (from base/alloc.h; @p then may be the first member of more): fn and user
  *  are set, and it is freed after the call.  Such a one that is `quick` does not count as watching. */
 void fj__future_then(fj_future *future, fj__then *then);
-/** Whether completing it would run somebody's call-back. */
-bool fj__future_watched(fj_future *future);
+/** As fj_future_then(), for a call-back that is quick.  @errors NOMEM, FORKED */
+fj_code fj__future_then_quick(fj_future *future, fj_future_fn fn, void *user, bool logs);
+/** Whether completing it, with an error if it @p fails, would run what may take its time. */
+bool fj__future_watched(fj_future *future, bool fails);
 
 #endif

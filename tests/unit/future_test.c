@@ -104,15 +104,25 @@ static void say(fj_future *future, void *user)
     (void)strcat(order, user);
 }
 
+START_TEST(a_quick_call_back_that_logs_failures_counts_when_it_fails)
+{
+    rt_code(fj__future_then_quick(f, say, (void *)"a", true), OK);
+    ck_assert(!fj__future_watched(f, false));
+    ck_assert(fj__future_watched(f, true));
+    ck_assert(fj_future_resolve(f, NULL));
+}
+END_TEST
+
 START_TEST(call_backs_run_in_order_when_it_completes)
 {
-    rt_code(fj_future_then(f, say, (void *)"a"), OK);
+    rt_code(fj__future_then_quick(f, say, (void *)"a", false), OK);
+    ck_assert(!fj__future_watched(f, true));
     rt_code(fj_future_then(f, say, (void *)"b"), OK);
-    ck_assert(fj__future_watched(f));
+    ck_assert(fj__future_watched(f, false));
     ck_assert_str_eq(order, "");
     ck_assert(fj_future_resolve(f, NULL));
     ck_assert_str_eq(order, "ab");
-    ck_assert(!fj__future_watched(f));
+    ck_assert(!fj__future_watched(f, true));
     rt_code(fj_future_then(f, say, (void *)"c"), OK); /* at once */
     ck_assert_str_eq(order, "abc");
 }
@@ -373,6 +383,7 @@ int main(void)
     tcase_add_test(t, a_cancelled_one_answers_cancelled_and_drops_what_comes_later);
     tcase_add_test(t, its_maker_is_told_of_cancellation_and_of_the_last_reference);
     tcase_add_test(t, call_backs_run_in_order_when_it_completes);
+    tcase_add_test(t, a_quick_call_back_that_logs_failures_counts_when_it_fails);
     tcase_add_test(t, it_keeps_itself_alive_until_then);
     tcase_add_test(t, a_call_back_can_be_taken_back);
     tcase_add_test(t, the_last_call_back_taken_back_lets_go_of_it);

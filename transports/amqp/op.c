@@ -164,7 +164,7 @@ void fj__op_finish(fj__op *op, json_t *result, fj_error *error)
     op->result = result;
     op->error = error;
     op->outcome.deliver = deliver;
-    op->outcome.slow = op->future != NULL && fj__future_watched(op->future);
+    op->outcome.slow = op->future != NULL && fj__future_watched(op->future, error != NULL);
     fj__domain_gather(d, &op->outcome);
 }
 
