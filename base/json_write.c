@@ -77,17 +77,24 @@ static void escape_code_point(fj__json_out *o, unsigned c)
     escape_unit(o, c);
 }
 
-static void escape_ascii(fj__json_out *o, unsigned char c)
-{
-    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
-    const char *found = c != '\0' ? strchr(from, c) : NULL;
+/* How a byte is written: 0 as it is, 'u' as a code point, others behind a backslash. */
+#define CONTROLS                                                                                             \
+    'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'b', 't', 'n', 'u', 'f', 'r', 'u', 'u', 'u', 'u', 'u', 'u', 'u', \
+        'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u'
+static const char escapes[0x80] = { CONTROLS, ['"'] = '"', ['\\'] = '\\', [0x7F] = 'u' };
 
-    if (found == NULL) {
-        escape_unit(o, c);
-        return;
+/* The bytes up to @p end, of which there are CHUNK at most, or up to the first that is a code point.  There is room for all. */
+static const unsigned char *escape_chunk(fj__json_out *o, const unsigned char *p, const unsigned char *end)
+{
+    char *to = o->text + o->n;
+
+    for (; p < end && *p < 0x80 && escapes[*p] != 'u'; p++) {
+        if (escapes[*p] != 0)
+            *to++ = '\\';
+        *to++ = escapes[*p] != 0 ? escapes[*p] : (char)*p;
     }
-    const char text[2] = { '\\', to[found - from] };
-    fj__json_out_raw(o, text, sizeof text);
+    o->n = (size_t)(to - o->text);
+    return p;
 }
 
 /* The code point of the UTF-8 sequence at p, which is not ASCII, and its length; length 1 and U+FFFD for bytes that
@@ -121,9 +128,16 @@ static void escape_utf8(fj__json_out *o, const unsigned char *p, size_t left, si
     escape_code_point(o, c);
 }
 
-static bool is_plain(unsigned char c)
+/* The bytes up to @p end, or some of them, that are no code points. */
+static const unsigned char *escape_plain(fj__json_out *o, const unsigned char *p, const unsigned char *end)
 {
-    return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+    enum { CHUNK = 64 };
+
+    end = end - p > CHUNK ? p + CHUNK : end;
+    if (o->max_bytes - o->n < 2 * CHUNK) /* near the limit: whether all fit shows one by one */
+        end = p + 1;
+    size_t n = end > p + 1 ? 2 * (size_t)(end - p) : escapes[*p] != 0 ? 2 : 1;
+    return reserve(o, n) ? escape_chunk(o, p, end) : p;
 }
 
 void fj__json_out_escaped(fj__json_out *o, const char *text, size_t n)
@@ -131,16 +145,13 @@ void fj__json_out_escaped(fj__json_out *o, const char *text, size_t n)
     const unsigned char *p = (const unsigned char *)text, *end = p + n;
 
     while (p < end && o->code == FJ_OK) {
-        const unsigned char *from = p;
-        while (p < end && is_plain(*p))
-            p++;
-        if (p != from)
-            fj__json_out_raw(o, (const char *)from, (size_t)(p - from));
-        if (p == end)
-            break;
+        if (*p < 0x80 && escapes[*p] != 'u') {
+            p = escape_plain(o, p, end);
+            continue;
+        }
         size_t step = 1;
         if (*p < 0x80)
-            escape_ascii(o, *p);
+            escape_unit(o, *p);
         else
             escape_utf8(o, p, (size_t)(end - p), &step);
         p += step;

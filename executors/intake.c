@@ -56,6 +56,7 @@ static void admit(fj__intake *in, fj__slot **slots, fj_incoming **messages, size
         if (messages[i] != NULL)
             fj_dispatcher_give_back(in->slots->dispatcher, messages[i]);
     }
+    fj__slots_wake(in->slots);
     if (code == FJ_CANCELLED)
         cancelled(in);
     if (code != FJ_OK)

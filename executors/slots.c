@@ -69,6 +69,12 @@ fj__slot *fj__slots_take(fj__slots *s)
     return slot;
 }
 
+/* Whether more should be taken in: not while many wait that were, for then nothing would run any sooner. */
+static bool has_room(const fj__slots *s)
+{
+    return s->used < s->n && s->queued <= s->n / 4;
+}
+
 /* With the lock held.  The event is raised inside, too: once the lock is released with nothing in hand the executor
  * may be freed. */
 static void give_locked(fj__slot *slot)
@@ -83,7 +89,8 @@ static void give_locked(fj__slot *slot)
     slot->next = s->free_list;
     s->free_list = slot;
     s->used--;
-    fj__eventcount_raise(&s->changed);
+    if (s->used == 0 || has_room(s))
+        fj__eventcount_raise(&s->changed);
     if (s->freed != NULL)
         s->freed(s->freed_user);
 }
@@ -112,7 +119,7 @@ fj_code fj__slots_await(fj__slots *s, bool queued_too, fj_deadline by)
         if (atomic_load(&s->closed))
             return FJ_CLOSED;
         lock(s);
-        bool there = s->used < s->n || (queued_too && s->queued > 0);
+        bool there = has_room(s) || (queued_too && s->queued > 0);
         unlock(s);
         if (there)
             return FJ_OK;
@@ -157,6 +164,26 @@ void fj__slots_set_job(fj__slot *slot, void (*job)(void *user), void *user)
     unlock(slot->owner);
 }
 
+/* Threads come one after the other: each that was woken wakes the next if there is more than it takes.  If each message woke one, they would
+ * all come for what a few have done before they are there.  So it always holds: something is queued, and somebody idle, only while one is on
+ * its way.  With the lock held.   @return whether to signal, without it */
+static bool wakes_one(fj__slots *s)
+{
+    bool wakes = s->first != NULL && s->idle > 0 && !s->waking;
+
+    s->waking = s->waking || wakes;
+    return wakes;
+}
+
+void fj__slots_wake(fj__slots *s)
+{
+    lock(s);
+    bool wakes = wakes_one(s);
+    unlock(s);
+    if (wakes)
+        (void)fj__native.pthread_cond_signal(&s->work);
+}
+
 void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user)
 {
     fj__slots *s = slot->owner;
@@ -167,7 +194,6 @@ void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user)
     *s->last = slot;
     s->last = &slot->next;
     s->queued++;
-    (void)fj__native.pthread_cond_signal(&s->work);
     fj__eventcount_raise(&s->changed);
     unlock(s);
 }
@@ -183,6 +209,8 @@ static fj__slot *pop_locked(fj__slots *s)
     if (s->first == NULL)
         s->last = &s->first;
     s->queued--;
+    if (s->queued == s->n / 4 && s->used < s->n)
+        fj__eventcount_raise(&s->changed);
     return slot;
 }
 
@@ -197,11 +225,20 @@ fj__slot *fj__slots_pop(fj__slots *s)
 fj__slot *fj__slots_pop_wait(fj__slots *s)
 {
     fj__slot *slot;
+    bool woken = false;
 
     lock(s);
-    while ((slot = pop_locked(s)) == NULL && !s->leaving)
+    while ((slot = pop_locked(s)) == NULL && !s->leaving) {
+        s->idle++;
         (void)fj__native.pthread_cond_wait(&s->work, &s->lock);
+        s->idle--;
+        s->waking = false;
+        woken = true;
+    }
+    bool wakes = woken && wakes_one(s);
     unlock(s);
+    if (wakes)
+        (void)fj__native.pthread_cond_signal(&s->work);
     return slot;
 }
 
@@ -361,7 +398,8 @@ void fj__slots_at_fork(fj__slots *s)
     s->first = NULL;
     s->last = &s->first;
     s->free_list = NULL;
-    s->used = s->queued = 0;
+    s->used = s->queued = s->idle = 0;
+    s->waking = false;
     for (unsigned i = 0; i < s->n; i++) {
         s->all[i] = (fj__slot){ .owner = s, .next = s->free_list, .turn = s->all[i].turn + 1 };
         s->free_list = &s->all[i];

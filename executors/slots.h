@@ -26,8 +26,11 @@ typedef struct fj__slot {
 
 struct fj__slots {
     pthread_mutex_t lock;
-    fj__eventcount changed; /* raised when a slot is given back, a job queued, or the executor closed */
-    pthread_cond_t work;    /* one is woken for each that is queued */
+    fj__eventcount
+        changed; /* raised when there is room, a job queued, all are given back, or the executor closed */
+    pthread_cond_t work; /* something is queued */
+    unsigned idle;       /* threads that wait for work */
+    bool waking;         /* one of them was woken and has not looked yet */
     bool leaving;
     atomic_bool closed;
     atomic_bool aborted;       /* what is deferred from now on fails */
@@ -55,14 +58,17 @@ fj__slot *fj__slots_take(fj__slots *s);
 void fj__slots_give(fj__slot *slot);
 /** How many are free; at a glance, it may have changed. */
 unsigned fj__slots_free_count(fj__slots *s);
-/** Wait until one is free (or, with @p queued_too, the queue is not empty).  @return OK; CLOSED; TIMEOUT */
+/** Wait until one is free and few wait in the queue (or, with @p queued_too, the queue is not empty).  @return OK; CLOSED; TIMEOUT */
 fj_code fj__slots_await(fj__slots *s, bool queued_too, fj_deadline by);
 /** Make a request of @p in (takes) in @p slot (takes).  @return false when there is nothing to run */
 bool fj__slots_begin(fj__slot *slot, fj_incoming *in);
 /** Have a taken slot run @p job instead of a request. */
 void fj__slots_set_job(fj__slot *slot, void (*job)(void *user), void *user);
-/** Put a taken slot at the end of the queue of what is to run: a request's, or @p job unless it is NULL. */
+/** Put a taken slot at the end of the queue of what is to run: a request's, or @p job unless it is NULL.  Threads that wait for work hear
+ *  of it by fj__slots_wake(). */
 void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user);
+/** See that threads come for what was pushed. */
+void fj__slots_wake(fj__slots *s);
 /** The first of the queue, or NULL. */
 fj__slot *fj__slots_pop(fj__slots *s);
 /** The same, waiting for one; NULL once fj__slots_leave() was called and the queue is empty. */

@@ -23,8 +23,8 @@ struct threading {
     bool io_made;
     atomic_uint active; /* how many slots are queued or run: each needs a worker */
     pthread_mutex_t pool_lock;
-    pthread_t *workers; /* under pool_lock, as `made` */
-    unsigned made;
+    pthread_t *workers; /* changed under pool_lock, as `made` */
+    atomic_uint made;
 };
 
 static struct threading *of(fj_executor *x)
@@ -46,22 +46,31 @@ static void *worker(void *user)
     return NULL;
 }
 
+/* One more, unless there are so many.  @return 0, or the errno value when there is not one */
+static int make_worker(struct threading *t, unsigned needed)
+{
+    int rc = 0;
+
+    (void)fj__native.pthread_mutex_lock(&t->pool_lock);
+    unsigned made = atomic_load(&t->made);
+    if (needed > made && made < t->slots.n) {
+        rc = fj__thread_new(&t->workers[made], "fj-worker", worker, t);
+        if (rc == 0)
+            atomic_store(&t->made, made + 1);
+        else if (made > 0)
+            rc = 0;
+    }
+    (void)fj__native.pthread_mutex_unlock(&t->pool_lock);
+    return rc;
+}
+
 /* Queue a request's slot, or a job, with a worker for it.  When no more threads can be made those there must do.
  * @return 0, or the errno value when there is not one */
 static int hand_over(struct threading *t, fj__slot *slot, void (*job)(void *user), void *user)
 {
     unsigned needed = atomic_fetch_add(&t->active, 1) + 1;
-    int rc = 0;
+    int rc = needed > atomic_load(&t->made) ? make_worker(t, needed) : 0;
 
-    (void)fj__native.pthread_mutex_lock(&t->pool_lock);
-    if (needed > t->made && t->made < t->slots.n) {
-        rc = fj__thread_new(&t->workers[t->made], "fj-worker", worker, t);
-        if (rc == 0)
-            t->made++;
-        else if (t->made > 0)
-            rc = 0;
-    }
-    (void)fj__native.pthread_mutex_unlock(&t->pool_lock);
     if (rc != 0)
         (void)atomic_fetch_sub(&t->active, 1);
     else
@@ -134,8 +143,10 @@ static fj_code submit(fj_executor *x, void (*job)(void *user), void *user, fj_er
     if (slot == NULL)
         return fj_fail(err, FJ_AGAIN, "all %u slots are taken", t->slots.n);
     int rc = hand_over(t, slot, job, user);
-    if (rc == 0)
+    if (rc == 0) {
+        fj__slots_wake(&t->slots);
         return FJ_OK;
+    }
     fj__slots_give(slot);
     return fj__thread_refused(rc, "for the executor", err);
 }
@@ -188,7 +199,7 @@ static void free_it(fj_executor *x)
     if (t->io_made)
         (void)fj__native.pthread_join(t->io, NULL);
     fj__slots_leave(&t->slots);
-    for (unsigned i = 0; i < t->made; i++)
+    for (unsigned i = 0; i < atomic_load(&t->made); i++)
         (void)fj__native.pthread_join(t->workers[i], NULL);
     (void)pthread_mutex_destroy(&t->pool_lock);
     fj__slots_fini(&t->slots);
@@ -203,7 +214,7 @@ static void at_fork(fj_executor *x)
     fj__slots_at_fork(&t->slots);
     (void)pthread_mutex_init(&t->pool_lock, NULL);
     t->io_made = false;
-    t->made = 0;
+    atomic_store(&t->made, 0);
     atomic_store(&t->active, 0);
     t->intake.listener = NULL; /* the parent's */
 }

@@ -156,7 +156,8 @@ fj_code fj__listener_ack(fj_listener *base, fj_incoming **in, size_t n, fj_deadl
         h.mark = fj__engine_put_total(l->d->consuming.engine);
         for (size_t i = 0; i < n; i++)
             fj__incoming_watch(fj__incoming_of(in[i]), fj_now());
-        fj__domain_touch(l->d, &l->d->consuming, false);
+        fj__link_flush(&l->d->consuming, fj_now()); /* on a loop, too: nothing runs before */
+        fj__domain_touch(l->d, NULL, false);
     }
     bool out = stales != 0 || with_kernel(&h);
     fj__domain_unlock(l->d);

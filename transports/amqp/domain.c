@@ -276,6 +276,22 @@ void fj__domain_tend(fj__domain *d, fj_deadline now)
     fj__link_beat(&d->publishing, now);
 }
 
+static void write_acks(fj__timer *t, fj_deadline now)
+{
+    fj__link_flush(&fj__container(t, fj__domain, acks)->consuming, now);
+}
+
+void fj__domain_touch_acks(fj__domain *d, bool more)
+{
+    enum { ENOUGH = 512, MOMENT_NS = 2000000 }; /* 24 of them; no longer than a method that does nothing much */
+    const fj__engine *engine = d->consuming.engine;
+    bool wait =
+        more && engine != NULL && fj__buf_len(fj__engine_output(engine)) < ENOUGH &&
+        (d->acks.place != 0 || fj__timer_set(&d->timers, &d->acks, (fj_deadline){ fj_now().ns + MOMENT_NS }));
+
+    fj__domain_touch(d, wait ? NULL : &d->consuming, false);
+}
+
 /* ---- life ------------------------------------------------------------------------------------------ */
 
 fj_code fj__domain_new(const fj__amqp_settings *settings, fj__domain **ret, fj_error **err)
@@ -288,6 +304,7 @@ fj_code fj__domain_new(const fj__amqp_settings *settings, fj__domain **ret, fj_e
     fj__pump_init(d);
     d->generation = fj__fork_generation();
     d->settings = settings;
+    d->acks.fn = write_acks;
     d->outcomes_end = &d->outcomes;
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bool ok = fj__link_init(&d->consuming, settings, &link_ops, d, "consuming", d->wake_fd);

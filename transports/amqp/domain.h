@@ -69,6 +69,7 @@ struct fj__domain {
     fj__link consuming, publishing;
     fj__channel *consuming_channels, *publishing_channels;
     fj__timers timers;
+    fj__timer acks; /* until when those in the output wait for others */
     fj__publisher *publisher;
     fj__replies *replies;
 
@@ -123,9 +124,11 @@ void fj__domain_gather(fj__domain *d, fj__outcome *o);
 /** A log line for after the lock.  @param text takes   @locks needs the domain's */
 void fj__domain_note(fj__domain *d, fj_log_level level, char *text);
 
-/** After anything was queued or a deadline set: write what can be written, wake the leader if it must know, and
+/** After anything was queued or a deadline set: write what can be written (on a loop's own thread that is done before it sleeps), wake the leader if it must know, and
  *  unless the caller itself will wait next (@p waits), start the keeper where nobody leads.  @locks needs the domain's */
 void fj__domain_touch(fj__domain *d, fj__link *link, bool waits);
+/** The same for acknowledgements that may wait for others, if @p more are to come soon: until there are some, or for a moment. */
+void fj__domain_touch_acks(fj__domain *d, bool more);
 
 /** Have every ready() of those who wait asked again.  @locks needs the domain's */
 void fj__domain_rouse(fj__domain *d);

@@ -33,15 +33,16 @@ static fj_code send_reply(fj__incoming *in, fj__body_form form, char *body, size
 /* It ran: acknowledge it, if that was not done before. */
 static void finish(fj__incoming *in)
 {
-    fj__domain *d = in->l->d;
+    bool acks = !in->settled && !fj__listener_stale(in->l, in->epoch);
 
-    if (!in->settled && !fj__listener_stale(in->l, in->epoch)) {
+    if (acks) {
         fj__put_ack(in->l, in->tag, false);
         if (in->offset >= 0)
             fj__stream_settle(&in->l->stream, in->offset);
-        fj__domain_touch(d, &d->consuming, false);
     }
     fj__settle(in);
+    if (acks)
+        fj__domain_touch_acks(in->l->d, in->l->unacked > 0);
 }
 
 static bool caller_gone(const fj__incoming *in)

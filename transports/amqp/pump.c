@@ -324,8 +324,8 @@ void fj__domain_touch(fj__domain *d, fj__link *link, bool waits)
 {
     bool by_loop = fj__pump_by_loop(d), here = by_loop && fj__loop_here(d->loop);
 
-    /* What is published in one turn of a loop leaves in one write, before the loop sleeps. */
-    if (link != NULL && !(here && link == &d->publishing))
+    /* What is put out in one turn of a loop leaves in one write, before the loop sleeps. */
+    if (link != NULL && !here)
         fj__link_flush(link, fj_now());
     if (d->led || by_loop) {
         if (d->sleeping && !here && (fj__domain_unwritten(d) || fj__domain_due(d).ns < d->sleep_until))
