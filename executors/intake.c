@@ -19,13 +19,24 @@ static void begin(fj__intake *in, fj__slot *slot, fj_incoming *message)
     fj__slots_drop(slot, failure);
 }
 
+/* Until one is free.  @return OK; CLOSED */
+static fj_code await_slot(fj__slots *s)
+{
+    fj_code code;
+
+    do
+        code = fj__slots_await(s, false, fj__slots_due(s));
+    while (code == FJ_TIMEOUT);
+    return code;
+}
+
 /* As many slots as are free, one at least, `n` at most.  @return how many; 0 when closed */
 static size_t take_slots(fj__slots *s, fj__slot **slots, size_t n)
 {
     size_t got = 0;
 
     while (got == 0) {
-        if (fj__slots_await(s, false, fj_never()) == FJ_CLOSED)
+        if (await_slot(s) == FJ_CLOSED)
             return 0;
         while (got < n && (slots[got] = fj__slots_take(s)) != NULL)
             got++;
@@ -56,7 +67,7 @@ static void admit(fj__intake *in, fj__slot **slots, fj_incoming **messages, size
         if (messages[i] != NULL)
             fj_dispatcher_give_back(in->slots->dispatcher, messages[i]);
     }
-    fj__slots_wake(in->slots);
+    fj__slots_wake(in->slots, false);
     if (code == FJ_CANCELLED)
         cancelled(in);
     if (code != FJ_OK)
@@ -87,8 +98,8 @@ static bool poll_once(fj__intake *in, size_t max)
     fj_error *err = NULL;
     size_t n = 0;
 
-    fj_code code =
-        in->listener->ops->poll(in->listener, fj_never(), max < BATCH ? max : BATCH, messages, &n, &err);
+    fj_code code = in->listener->ops->poll(in->listener, fj__slots_due(in->slots), max < BATCH ? max : BATCH,
+                                           messages, &n, &err);
     if (code == FJ_OK)
         admit_all(in, messages, n);
     else if (code != FJ_AGAIN && code != FJ_TIMEOUT && code != FJ_CLOSED && code != FJ_CANCELLED)
@@ -102,11 +113,12 @@ static bool poll_once(fj__intake *in, size_t max)
 
 void fj__intake_run(fj__intake *in)
 {
-    while (fj__slots_await(in->slots, false, fj_never()) == FJ_OK) {
+    while (await_slot(in->slots) == FJ_OK) {
         size_t max = fj__slots_free_count(in->slots);
         if (max > 0 && !poll_once(in, max)) /* none: a job was faster */
             break;
     }
+    fj__slots_unwatched(in->slots);
     atomic_store(&in->ended, true);
     fj__eventcount_raise(&in->slots->changed);
 }

@@ -9,6 +9,12 @@
 
 #include <stdio.h>
 
+enum {
+    BRIEF_NS = 100000, /* more than a method that computes a little, and its acknowledgement */
+    BRIEF_MANY = 32,
+    STANDS_NS = 1000000
+};
+
 static void lock(fj__slots *s)
 {
     (void)fj__native.pthread_mutex_lock(&s->lock);
@@ -165,23 +171,68 @@ void fj__slots_set_job(fj__slot *slot, void (*job)(void *user), void *user)
 }
 
 /* Threads come one after the other: each that was woken wakes the next if there is more than it takes.  If each message woke one, they would
- * all come for what a few have done before they are there.  So it always holds: something is queued, and somebody idle, only while one is on
- * its way.  With the lock held.   @return whether to signal, without it */
-static bool wakes_one(fj__slots *s)
+ * all come for what a few have done before they are there.  And where runs are brief none comes as long as one is there.
+ * With the lock held.   @return whether to signal, without it */
+static bool wakes_one(fj__slots *s, bool at_once)
 {
-    bool wakes = s->first != NULL && s->idle > 0 && !s->waking;
+    bool enough = !at_once && s->threads > s->idle && atomic_load(&s->brief) >= BRIEF_MANY;
+    bool wakes = s->first != NULL && s->idle > 0 && !s->waking && !enough;
 
     s->waking = s->waking || wakes;
     return wakes;
 }
 
-void fj__slots_wake(fj__slots *s)
+void fj__slots_wake(fj__slots *s, bool at_once)
 {
     lock(s);
-    bool wakes = wakes_one(s);
+    bool wakes = wakes_one(s, at_once);
     unlock(s);
     if (wakes)
         (void)fj__native.pthread_cond_signal(&s->work);
+}
+
+void fj__slots_ran(fj__slots *s, int64_t ns)
+{
+    unsigned brief = atomic_load(&s->brief);
+
+    if (ns >= BRIEF_NS)
+        atomic_store(&s->brief, 0);
+    else if (brief < BRIEF_MANY) /* one of several that count at once is enough */
+        (void)atomic_compare_exchange_strong(&s->brief, &brief, brief + 1);
+}
+
+static void hurry(fj__slots *s)
+{
+    atomic_store(&s->brief, 0);
+    fj__slots_wake(s, true);
+}
+
+fj_deadline fj__slots_due(fj__slots *s)
+{
+    fj_deadline due = { FJ_NEVER_NS };
+
+    lock(s);
+    if (s->first == NULL || atomic_load(&s->brief) < BRIEF_MANY) {
+        s->stood.since.ns = 0;
+    } else if (s->stood.since.ns == 0 || s->stood.popped != s->popped) {
+        s->stood.since = fj_now();
+        s->stood.popped = s->popped;
+    }
+    if (s->stood.since.ns != 0)
+        due.ns = s->stood.since.ns + STANDS_NS;
+    unlock(s);
+    if (!fj_passed(due))
+        return due;
+    hurry(s);
+    return fj_never();
+}
+
+void fj__slots_unwatched(fj__slots *s)
+{
+    lock(s);
+    s->unwatched = true;
+    unlock(s);
+    hurry(s);
 }
 
 void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user)
@@ -209,6 +260,7 @@ static fj__slot *pop_locked(fj__slots *s)
     if (s->first == NULL)
         s->last = &s->first;
     s->queued--;
+    s->popped++;
     if (s->queued == s->n / 4 && s->used < s->n)
         fj__eventcount_raise(&s->changed);
     return slot;
@@ -222,12 +274,13 @@ fj__slot *fj__slots_pop(fj__slots *s)
     return slot;
 }
 
-fj__slot *fj__slots_pop_wait(fj__slots *s)
+fj__slot *fj__slots_pop_wait(fj__slots *s, bool joins)
 {
     fj__slot *slot;
     bool woken = false;
 
     lock(s);
+    s->threads += joins;
     while ((slot = pop_locked(s)) == NULL && !s->leaving) {
         s->idle++;
         (void)fj__native.pthread_cond_wait(&s->work, &s->lock);
@@ -235,7 +288,7 @@ fj__slot *fj__slots_pop_wait(fj__slots *s)
         s->waking = false;
         woken = true;
     }
-    bool wakes = woken && wakes_one(s);
+    bool wakes = woken && wakes_one(s, s->unwatched);
     unlock(s);
     if (wakes)
         (void)fj__native.pthread_cond_signal(&s->work);
@@ -398,7 +451,7 @@ void fj__slots_at_fork(fj__slots *s)
     s->first = NULL;
     s->last = &s->first;
     s->free_list = NULL;
-    s->used = s->queued = s->idle = 0;
+    s->used = s->queued = s->threads = s->idle = 0;
     s->waking = false;
     for (unsigned i = 0; i < s->n; i++) {
         s->all[i] = (fj__slot){ .owner = s, .next = s->free_list, .turn = s->all[i].turn + 1 };

@@ -26,11 +26,18 @@ typedef struct fj__slot {
 
 struct fj__slots {
     pthread_mutex_t lock;
-    fj__eventcount
-        changed; /* raised when there is room, a job queued, all are given back, or the executor closed */
-    pthread_cond_t work; /* something is queued */
-    unsigned idle;       /* threads that wait for work */
-    bool waking;         /* one of them was woken and has not looked yet */
+    /* raised when there is room, a job queued, all are given back, or the executor closed */
+    fj__eventcount changed;
+    pthread_cond_t work;    /* something is queued */
+    unsigned threads, idle; /* that come for work; that wait for some */
+    bool waking;            /* one of them was woken and has not looked yet */
+    atomic_uint brief;      /* so many runs in a row took next to no time */
+    uint64_t popped;        /* how many were taken from the queue, ever */
+    struct {
+        uint64_t popped;
+        fj_deadline since;
+    } stood; /* what fj__slots_due() saw */
+    bool unwatched;
     bool leaving;
     atomic_bool closed;
     atomic_bool aborted;       /* what is deferred from now on fails */
@@ -67,12 +74,20 @@ void fj__slots_set_job(fj__slot *slot, void (*job)(void *user), void *user);
 /** Put a taken slot at the end of the queue of what is to run: a request's, or @p job unless it is NULL.  Threads that wait for work hear
  *  of it by fj__slots_wake(). */
 void fj__slots_push(fj__slot *slot, void (*job)(void *user), void *user);
-/** See that threads come for what was pushed. */
-void fj__slots_wake(fj__slots *s);
+/** See that threads come for what was pushed: at once, or as fj__slots_due() has it. */
+void fj__slots_wake(fj__slots *s, bool at_once);
 /** The first of the queue, or NULL. */
 fj__slot *fj__slots_pop(fj__slots *s);
-/** The same, waiting for one; NULL once fj__slots_leave() was called and the queue is empty. */
-fj__slot *fj__slots_pop_wait(fj__slots *s);
+/** The same, waiting for one; NULL once fj__slots_leave() was called and the queue is empty.  @param joins  the thread is new */
+fj__slot *fj__slots_pop_wait(fj__slots *s, bool joins);
+/** What a thread took has run, and for how long.  While that is next to nothing one thread does the work of many, and the others are left
+ *  asleep: coming would take them longer.  Should one take its time after all, others come when fj__slots_due() has passed. */
+void fj__slots_ran(fj__slots *s, int64_t ns);
+/** When the thread that takes messages in has to look again because the queue may stand still, which it sees to if that has passed.
+ *  @return never: when it likes */
+fj_deadline fj__slots_due(fj__slots *s);
+/** It will not look any more. */
+void fj__slots_unwatched(fj__slots *s);
 void fj__slots_leave(fj__slots *s);
 /** Run the slot's request by @p x, or its job, on this thread. */
 void fj__slots_run(fj__slot *slot, fj_executor *x);

@@ -37,11 +37,14 @@ static struct threading *of(fj_executor *x)
 static void *worker(void *user)
 {
     struct threading *t = user;
-    fj__slot *slot;
+    fj__slot *slot = fj__slots_pop_wait(&t->slots, true);
 
-    while ((slot = fj__slots_pop_wait(&t->slots)) != NULL) {
+    while (slot != NULL) {
+        fj_deadline began = fj_now();
         fj__slots_run(slot, &t->base);
         (void)atomic_fetch_sub(&t->active, 1);
+        fj__slots_ran(&t->slots, fj_now().ns - began.ns);
+        slot = fj__slots_pop_wait(&t->slots, false);
     }
     return NULL;
 }
@@ -144,7 +147,7 @@ static fj_code submit(fj_executor *x, void (*job)(void *user), void *user, fj_er
         return fj_fail(err, FJ_AGAIN, "all %u slots are taken", t->slots.n);
     int rc = hand_over(t, slot, job, user);
     if (rc == 0) {
-        fj__slots_wake(&t->slots);
+        fj__slots_wake(&t->slots, true);
         return FJ_OK;
     }
     fj__slots_give(slot);

@@ -90,7 +90,9 @@ FJ_API FJ_MUST_USE fj_code fj_client_call_async(fj_client *client, const char *m
  *  @blocks until the broker's confirmation or the deadline; a task suspends   @thread any */
 FJ_API FJ_MAY_AWAIT FJ_MUST_USE fj_code fj_client_cast(fj_client *client, const char *method, json_t *args,
                                                        const fj_call_opts *opts, fj_error **err);
-/** The same without waiting.  @param ret gives a future of the broker's confirmation; NULL: not wanted
+/** The same without waiting.  One that follows another within a millisecond may leave together with those that follow it, a
+ *  millisecond later at most; fj_client_flush() does not wait for more.
+ *  @param ret gives a future of the broker's confirmation; NULL: not wanted
  *  @errors those known at once; BUSY: [fjord] max_unsent_bytes wait for the broker, fj_client_flush() waits for it
  *  @thread any, also in call-backs of a loop; never blocks */
 FJ_API FJ_MUST_USE fj_code fj_client_cast_async(fj_client *client, const char *method, json_t *args,

@@ -89,7 +89,8 @@ FJ_API bool fj_notifier_is_enabled(const fj_notifier *notifier);
 FJ_API FJ_MAY_AWAIT fj_code fj_notifier_notify(fj_notifier *notifier, fj_priority priority,
                                                const char *event_type, json_t *payload,
                                                const fj_notify_opts *opts, fj_error **err);
-/** The same without waiting.  @param ret gives a future of the confirmations; NULL: not wanted
+/** The same without waiting; when they leave is as with fj_client_cast_async().  @param ret gives a future of the confirmations; NULL: not
+ *  wanted
  *  @return those known at once   @thread any, also in call-backs of a loop; never blocks */
 FJ_API fj_code fj_notifier_notify_async(fj_notifier *notifier, fj_priority priority, const char *event_type,
                                         json_t *payload, const fj_notify_opts *opts, fj_future **ret,

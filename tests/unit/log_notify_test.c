@@ -217,7 +217,7 @@ START_TEST(nobody_waits_for_a_broker_that_is_away)
         fj__log(FJ_LOG_ERROR, "mine", "line %d", i);
     ck_assert_uint_eq(said("mine", "line"), MANY);
     ck_assert_int_eq(fj_log_notify(NULL, NULL, NULL), FJ_OK);
-    ck_assert_msg(said("lines of the log were not sent", NULL) == 1, "%.300s", said_text());
+    ck_assert_msg(said("lines of the log were not sent", NULL) > 0, "%.300s", said_text());
 }
 END_TEST
 

@@ -276,20 +276,46 @@ void fj__domain_tend(fj__domain *d, fj_deadline now)
     fj__link_beat(&d->publishing, now);
 }
 
-static void write_acks(fj__timer *t, fj_deadline now)
+/* What was put off leaves now. */
+static void write_put_off(fj__timer *t, fj_deadline now)
 {
-    fj__link_flush(&fj__container(t, fj__domain, acks)->consuming, now);
+    fj__domain *d = fj__container(t, fj__domain, put_off);
+
+    fj__link_flush(&d->consuming, now);
+    fj__link_flush(&d->publishing, now);
+}
+
+static size_t unsent(const fj__link *l)
+{
+    return l->engine != NULL ? fj__buf_len(fj__engine_output(l->engine)) : 0;
+}
+
+/* @return false: it cannot be put off */
+static bool put_off(fj__domain *d)
+{
+    enum { MOMENT_NS = 1000000 };
+
+    return d->put_off.place != 0 ||
+           fj__timer_set(&d->timers, &d->put_off, (fj_deadline){ fj_now().ns + MOMENT_NS });
 }
 
 void fj__domain_touch_acks(fj__domain *d, bool more)
 {
-    enum { ENOUGH = 512, MOMENT_NS = 2000000 }; /* 24 of them; no longer than a method that does nothing much */
-    const fj__engine *engine = d->consuming.engine;
-    bool wait =
-        more && engine != NULL && fj__buf_len(fj__engine_output(engine)) < ENOUGH &&
-        (d->acks.place != 0 || fj__timer_set(&d->timers, &d->acks, (fj_deadline){ fj_now().ns + MOMENT_NS }));
+    enum { ENOUGH = 512 }; /* 24 of them */
+    bool later = more && !fj__pump_by_loop(d) && unsent(&d->consuming) < ENOUGH && put_off(d);
 
-    fj__domain_touch(d, wait ? NULL : &d->consuming, false);
+    fj__domain_touch(d, later ? NULL : &d->consuming, false);
+}
+
+void fj__domain_touch_casts(fj__domain *d)
+{
+    enum { ENOUGH = 16384 };
+    bool follows = d->put_off.place != 0; /* one that left by itself, a moment ago */
+    bool later = follows && unsent(&d->publishing) < ENOUGH;
+
+    if (!follows && !fj__pump_by_loop(d))
+        (void)put_off(d);
+    fj__domain_touch(d, later ? NULL : &d->publishing, false);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------ */
@@ -304,7 +330,7 @@ fj_code fj__domain_new(const fj__amqp_settings *settings, fj__domain **ret, fj_e
     fj__pump_init(d);
     d->generation = fj__fork_generation();
     d->settings = settings;
-    d->acks.fn = write_acks;
+    d->put_off.fn = write_put_off;
     d->outcomes_end = &d->outcomes;
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bool ok = fj__link_init(&d->consuming, settings, &link_ops, d, "consuming", d->wake_fd);

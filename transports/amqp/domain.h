@@ -69,7 +69,7 @@ struct fj__domain {
     fj__link consuming, publishing;
     fj__channel *consuming_channels, *publishing_channels;
     fj__timers timers;
-    fj__timer acks; /* until when those in the output wait for others */
+    fj__timer put_off; /* until when what is in the output may wait for more */
     fj__publisher *publisher;
     fj__replies *replies;
 
@@ -129,6 +129,8 @@ void fj__domain_note(fj__domain *d, fj_log_level level, char *text);
 void fj__domain_touch(fj__domain *d, fj__link *link, bool waits);
 /** The same for acknowledgements that may wait for others, if @p more are to come soon: until there are some, or for a moment. */
 void fj__domain_touch_acks(fj__domain *d, bool more);
+/** The same for a cast that nobody waits for: alone it leaves at once, but what follows within a moment leaves together. */
+void fj__domain_touch_casts(fj__domain *d);
 
 /** Have every ready() of those who wait asked again.  @locks needs the domain's */
 void fj__domain_rouse(fj__domain *d);

@@ -250,11 +250,14 @@ static fj_code begin(fj__domain *domain, fj__op *op, fj_future *future, bool wai
 {
     (void)atomic_fetch_add(&op->refs, 1); /* the future's */
     fj__domain_lock(domain);
-    bool closed = domain->closed;
+    bool closed = domain->closed, cast = op->kind == FJ__OP_CAST;
     if (!closed) {
         op->future = fj_future_ref(future);
         fj__publisher_send(domain->publisher, op, fj_now());
-        fj__domain_touch(domain, &domain->publishing, waited);
+        if (cast && !waited)
+            fj__domain_touch_casts(domain);
+        else
+            fj__domain_touch(domain, &domain->publishing, waited);
     }
     fj__domain_unlock(domain);
     return closed ? fj_fail(err, FJ_CLOSED, "the transport is closed") : FJ_OK;
@@ -355,6 +358,9 @@ static fj_code flush(fj_driver *base, fj_deadline by, fj_error **err)
 
     if (rc != FJ_OK)
         return rc;
+    fj__domain_lock(domain);
+    fj__domain_touch(domain, &domain->publishing, true); /* what was put off */
+    fj__domain_unlock(domain);
     rc = fj__domain_wait(domain, d->gate, all_out, domain, by);
     return rc == FJ_OK ? FJ_OK : fj_fail(err, rc, "not everything was confirmed in time");
 }
