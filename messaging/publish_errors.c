@@ -27,9 +27,15 @@ static void give(void)
     (void)fj__native.pthread_mutex_unlock(&lock);
 }
 
+/* Whoever held it is the parent's.  It is not taken for the fork: others are taken under it, whose order among handlers is not known. */
+static void in_child(void)
+{
+    (void)pthread_mutex_init(&lock, NULL);
+}
+
 static void start_once(void)
 {
-    (void)pthread_atfork(take, give, give);
+    (void)pthread_atfork(NULL, NULL, in_child);
 }
 
 static void end(publisher *p)

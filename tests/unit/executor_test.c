@@ -441,6 +441,31 @@ START_TEST(as_many_run_at_once_as_there_are_slots)
 }
 END_TEST
 
+/* Those that come first are brief, so that threading has one thread run many: one that waits then must not have the others wait, too. */
+START_TEST(what_waits_after_brief_methods_holds_up_no_other)
+{
+    mock_msg *brief[60], *m[8];
+
+    rig(_i, fj__countof(m));
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < fj__countof(brief); i++)
+            brief[i] = call("echo");
+        for (size_t i = 0; i < fj__countof(brief); i++)
+            answered(brief[i]);
+        atomic_store(&entered, 0);
+        fj_event_clear(gate);
+        for (size_t i = 0; i < fj__countof(m); i++)
+            m[i] = call("hold");
+        unsigned slots = 0;
+        (void)x->ops->running(x, &slots);
+        await_count(&entered, slots);
+        open_gate();
+        for (size_t i = 0; i < fj__countof(m); i++)
+            answered(m[i]);
+    }
+}
+END_TEST
+
 START_TEST(a_deferred_request_holds_its_slot_until_another_thread_answers_it)
 {
     rig(_i, 1);
@@ -874,6 +899,7 @@ int main(void)
     tcase_add_loop_test(tc, the_wrapper_stands_around_each_method, 0, all);
     tcase_add_loop_test(tc, a_serializer_that_refuses_fails_the_request_and_frees_its_slot, 0, all);
     tcase_add_loop_test(tc, as_many_run_at_once_as_there_are_slots, 0, all);
+    tcase_add_loop_test(tc, what_waits_after_brief_methods_holds_up_no_other, 0, all);
     tcase_add_loop_test(tc, a_deferred_request_holds_its_slot_until_another_thread_answers_it, 0, all);
     tcase_add_loop_test(tc, jobs_run_in_the_same_slots, 0, all);
     tcase_add_loop_test(tc, many_calls_and_jobs_at_once_are_all_served, 0, all);
