@@ -247,30 +247,35 @@ START_TEST(half_a_frame_and_then_nothing_is_silence)
 }
 END_TEST
 
-START_TEST(a_frame_that_trickles_is_life_for_two_heartbeats_and_its_size)
+static void trickle(size_t n, int64_t ns)
 {
-    int64_t end = SECONDS(10) + SECONDS(120) + SECONDS(BIG) / LINE;
-    uint8_t more = 0;
+    static const uint8_t more[LINE];
 
-    feed_part(1000, SECONDS(10));
-    for (int64_t ns = SECONDS(20); ns < end; ns += SECONDS(100)) {
-        ck_assert_int_eq(fj__engine_feed(e, &more, 1, at(ns)), FJ_OK);
-        ck_assert_uint_eq(events(), 0);
-        fj__engine_tick(e, at(ns));
-        flush(ns);
-        ck_assert_uint_eq(events(), 0);
-    }
-    assert_lost_at(end, "is not whole yet");
+    ck_assert_int_eq(fj__engine_feed(e, more, n, at(ns)), FJ_OK);
+    ck_assert_uint_eq(events(), 0);
+    fj__engine_tick(e, at(ns));
+    flush(ns);
+    ck_assert_uint_eq(events(), 0);
+}
+
+START_TEST(a_frame_is_life_as_long_as_it_comes_at_64_bytes_a_second)
+{
+    int64_t s = 10;
+
+    feed_part(LINE, SECONDS(10));
+    while (++s < 900)
+        trickle(LINE, SECONDS(s)); /* seven times as long as two heartbeats */
+    for (; s < 1010; s += 10)
+        trickle(1, SECONDS(s)); /* and then next to nothing, however large it says it is */
+    assert_lost_at(SECONDS(10) + SECONDS(120) + SECONDS(890 * LINE + 11) / LINE, "is not whole yet");
 }
 END_TEST
 
 START_TEST(a_frame_of_no_size_yet_has_two_heartbeats)
 {
     feed_part(3, SECONDS(10));
-    uint8_t more = 0;
-    ck_assert_int_eq(fj__engine_feed(e, &more, 1, at(SECONDS(100))), FJ_OK);
-    ck_assert_uint_eq(events(), 0);
-    assert_lost_at(SECONDS(130), "a frame that began 120 s ago");
+    trickle(1, SECONDS(100));
+    assert_lost_at(SECONDS(130) + SECONDS(4) / LINE, "a frame that began 120 s ago");
 }
 END_TEST
 
@@ -435,7 +440,7 @@ int main(void)
     tcase_add_test(c, after_our_channel_close_its_answer_alone_is_waited_for);
     tcase_add_test(c, what_is_no_question_needs_no_answer);
     tcase_add_test(c, half_a_frame_and_then_nothing_is_silence);
-    tcase_add_test(c, a_frame_that_trickles_is_life_for_two_heartbeats_and_its_size);
+    tcase_add_test(c, a_frame_is_life_as_long_as_it_comes_at_64_bytes_a_second);
     tcase_add_test(c, a_frame_of_no_size_yet_has_two_heartbeats);
     tcase_add_test(c, frames_that_trickle_and_end_are_life);
     tcase_add_loop_test(c, the_first_times_are_at_once_and_then_the_pauses_grow_to_the_longest, 0, 2);

@@ -10,8 +10,9 @@
 enum {
     POOL_PAGE = 4096,
     POOL_PAGES = 8,
-    FRAME_HEAD = 7, /* type, channel, size */
-    SLOWEST = 64    /* bytes a second */
+    FRAME_HEAD = 7,   /* type, channel, size */
+    SLOWEST = 64,     /* bytes a second */
+    METHOD_MAX = 4096 /* a broker's once it is open: a few numbers and texts of 255 bytes */
 };
 
 /* ---- states ---- */
@@ -293,6 +294,24 @@ static bool on_frame(fj__engine *e, const fj__frame *frame, fj__event *ret)
     }
 }
 
+/* A size that no such frame has is garbage, and nobody waits for so many bytes, which are those of the frames behind it. */
+static void judge_size(fj__engine *e, const uint8_t *head)
+{
+    uint32_t len = fj__get32(head + 3);
+    const fj__engine_channel *c = fj__channel_of(e, fj__get16(head + 1));
+
+    if (e->state != FJ__ENGINE_OPEN && e->state != FJ__ENGINE_CLOSING)
+        return;
+    if (head[0] == FJ__FRAME_HEARTBEAT && len != 0)
+        fj__engine_fail(e, FJ_PROTOCOL, "the broker sent a heartbeat of %u bytes", len);
+    else if (head[0] == FJ__FRAME_METHOD && len > METHOD_MAX)
+        fj__engine_fail(e, FJ_PROTOCOL, "the broker sent a method of %u bytes", len);
+    else if (head[0] == FJ__FRAME_BODY && c != NULL && c->stage == FJ__STAGE_BODY &&
+             len > c->body_size - c->body_have)
+        fj__engine_fail(e, FJ_PROTOCOL, "the broker sent %u bytes of a body of which %llu are left", len,
+                        (unsigned long long)(c->body_size - c->body_have));
+}
+
 /* One frame.  @return false: no more can be read; *event: whether it made one */
 static bool read_frame(fj__engine *e, fj__event *ret, bool *event)
 {
@@ -308,6 +327,8 @@ static bool read_frame(fj__engine *e, fj__event *ret, bool *event)
         fj__frame_parse(fj__buf_data(&e->in), fj__buf_len(&e->in), e->frame_max, e->channel_max, &frame, why);
     if (result == FJ__FRAME_BAD)
         fj__engine_fail(e, FJ_PROTOCOL, "the broker sent %s", why);
+    else if (result == FJ__FRAME_SHORT && fj__buf_len(&e->in) >= FRAME_HEAD)
+        judge_size(e, fj__buf_data(&e->in));
     if (result != FJ__FRAME_OK)
         return false;
     e->taken = frame.len + FJ__FRAME_EXTRA;
@@ -395,17 +416,15 @@ static fj_deadline silence_due(const fj__engine *e)
 }
 
 /* Any byte is as good as a heartbeat, says the specification, for amid a frame there is no other way; but a peer that takes for ever
- * over one frame does not let through what everybody waits for.  Two heartbeats, and what the frame takes over the slowest
- * line that we call alive. */
+ * over one frame does not let through what everybody waits for.  Two heartbeats, and what has come of the frame takes so long over the
+ * slowest line that we call alive: how large it says it is counts for nothing. */
 static fj_deadline frame_due(const fj__engine *e)
 {
     size_t have = fj__buf_len(&e->in) - e->taken;
-    const uint8_t *p = have != 0 ? fj__buf_data(&e->in) + e->taken : NULL;
 
     if (!beats(e) || have == 0)
         return fj_never();
-    int64_t bytes = have >= FRAME_HEAD ? fj__get32(p + 3) : 0;
-    return fj__later(e->frame_since, 2 * e->heartbeat * NS_PER_S + bytes * NS_PER_S / SLOWEST);
+    return fj__later(e->frame_since, 2 * e->heartbeat * NS_PER_S + (int64_t)have * NS_PER_S / SLOWEST);
 }
 
 fj_deadline fj__engine_due(const fj__engine *e)
