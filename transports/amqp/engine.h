@@ -84,6 +84,7 @@ fj_code fj__engine_new(const fj__engine_opts *opts, fj__engine **ret, fj_error *
 fj__engine *fj__engine_free(fj__engine *e);
 
 fj__engine_state fj__engine_state_of(const fj__engine *e);
+const char *fj__engine_state_name(fj__engine_state state);
 /** Put the protocol header into the output. */
 fj_code fj__engine_start(fj__engine *e, fj_deadline now);
 /** Bytes from the peer (lent), any number.  They are taken whole; events are then to be fetched until NONE.  After CLOSED

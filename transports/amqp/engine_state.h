@@ -78,7 +78,6 @@ static inline fj_deadline fj__later(fj_deadline t, int64_t ns)
 /* engine.c */
 /** The only writer of the state.  @return false: there is no such edge */
 bool fj__engine_go(fj__engine *e, fj__engine_state to);
-const char *fj__engine_state_name(fj__engine_state state);
 /** CLOSED, and FAILED is told; the first reason stands. */
 void fj__engine_fail(fj__engine *e, fj_code code, const char *format, ...) FJ_PRINTF(3, 4);
 /** A text of the peer as one that can be shown: cut, without control characters.  @return lends e->text */

@@ -376,6 +376,16 @@ static bool reads_on_write(const fj__link *l, bool writable)
     return writable && l->tls != NULL && fj__tls_wants_write(l->tls);
 }
 
+static void too_late(fj__link *l, fj_deadline now)
+{
+    char why[96] = "no answer in time";
+
+    if (l->state == FJ__LINK_HANDSHAKE)
+        (void)snprintf(why, sizeof why, "it accepts but does not answer (%s)",
+                       fj__engine_state_name(fj__engine_state_of(l->engine)));
+    fj__link_fail_text(l, FJ_UNREACHABLE, now, "connecting to", why);
+}
+
 void fj__link_pump(fj__link *l, bool readable, bool writable, fj_deadline now)
 {
     if (l->state == FJ__LINK_BACKOFF && now.ns >= l->retry_at.ns)
@@ -400,9 +410,7 @@ void fj__link_pump(fj__link *l, bool readable, bool writable, fj_deadline now)
         if (l->state == FJ__LINK_OPEN) /* our close was not answered */
             fj__link_drop(l);
         else if (l->state != FJ__LINK_CLOSED && l->state != FJ__LINK_BACKOFF)
-            fj__link_fail_text(l, FJ_UNREACHABLE, now, "connecting to",
-                               l->state == FJ__LINK_HANDSHAKE ? "it accepts but does not answer"
-                                                              : "no answer in time");
+            too_late(l, now);
     }
 }
 
