@@ -480,6 +480,8 @@ START_TEST(frames_that_break_the_rules_end_the_connection)
         { "\x01\0\x65", 3, "channel 101" },
         { "\x01\0\x01\0\0\x10\x01", 7, "a method of 4097 bytes" },
         { "\x08\0\0\0\0\0\x01", 7, "a heartbeat of 1 bytes" },
+        { "\x02\0\x01\0\0\x10\x10\0\x3c\0\0\0\0\0\0\0\0\0\x07\x80\0\x03txt\xCE", 26,
+          "6 bytes of properties in a frame of 4112" },
         { "\x08\0\x01\0\0\0\0\xCE", 8, "heartbeat" },
         { "\x08\0\0\0\0\0\x01x\xCE", 9, "heartbeat" },
         { "\x01\0\x01\0\0\0\x03\0\0\0\xCE", 11, "method frame of 3" },
@@ -720,6 +722,48 @@ START_TEST(a_method_amid_a_message_is_refused)
     expect_failure(e, FJ_PROTOCOL, "amid a message");
     fj__buf_fini(&whole);
     fj__engine_free(e);
+}
+END_TEST
+
+START_TEST(properties_tell_their_size_as_soon_as_their_lengths_are_there)
+{
+    amqp_table_entry_t one = { .key = amqp_cstring_bytes("k"),
+                               .value = { .kind = AMQP_FIELD_KIND_UTF8,
+                                          .value.bytes = amqp_cstring_bytes("value") } };
+    amqp_basic_properties_t all = { ._flags = 0xFFFC,
+                                    .content_type = amqp_cstring_bytes("a"),
+                                    .content_encoding = amqp_cstring_bytes("bb"),
+                                    .headers = { 1, &one },
+                                    .delivery_mode = 2,
+                                    .priority = 1,
+                                    .correlation_id = amqp_cstring_bytes("ccc"),
+                                    .reply_to = amqp_cstring_bytes(""),
+                                    .expiration = amqp_cstring_bytes("1000"),
+                                    .message_id = amqp_cstring_bytes("m"),
+                                    .timestamp = 77,
+                                    .type = amqp_cstring_bytes("t"),
+                                    .user_id = amqp_cstring_bytes("u"),
+                                    .app_id = amqp_cstring_bytes("app"),
+                                    .cluster_id = amqp_cstring_bytes("id") };
+    amqp_basic_deliver_t d = { amqp_cstring_bytes("consumer"), 1, 0, amqp_cstring_bytes("x"),
+                               amqp_cstring_bytes("k") };
+    fj__buf b = { 0 };
+    fj__frame frame;
+    char why[96];
+
+    ck_assert_int_eq(fj__put_content(&b, 1, AMQP_BASIC_DELIVER_METHOD, &d, &all, "{}", 2, 8192), FJ_OK);
+    ck_assert_int_eq(fj__frame_parse(fj__buf_data(&b), fj__buf_len(&b), 8192, 9, &frame, why), FJ__FRAME_OK);
+    size_t at = frame.len + FJ__FRAME_EXTRA;
+    ck_assert_int_eq(fj__frame_parse(fj__buf_data(&b) + at, fj__buf_len(&b) - at, 8192, 9, &frame, why),
+                     FJ__FRAME_OK);
+    ck_assert_uint_eq(frame.type, FJ__FRAME_HEADER);
+    size_t size = frame.len - 12;
+    for (size_t n = 0; n <= size; n++) {
+        size_t told = fj__properties_size(frame.payload + 12, n);
+        ck_assert_msg(told == (n < size - 2 ? 0 : size), "of %zu bytes %zu tell %zu", size, n,
+                      told); /* the last text's length is there */
+    }
+    fj__buf_fini(&b);
 }
 END_TEST
 
@@ -1342,6 +1386,7 @@ static Suite *suite(void)
     tcase_add_test(t, an_ack_may_be_sent_while_the_delivery_is_read);
     tcase_add_test(t, messages_of_two_channels_may_interleave);
     tcase_add_loop_test(t, a_method_amid_a_message_is_refused, 0, 2);
+    tcase_add_test(t, properties_tell_their_size_as_soon_as_their_lengths_are_there);
     tcase_add_loop_test(t, a_body_longer_than_announced_is_refused, 0, 2);
     tcase_add_test(t, a_body_over_the_limit_is_skipped_and_told);
     tcase_add_test(t, a_return_tells_code_key_and_body);

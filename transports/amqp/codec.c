@@ -212,6 +212,29 @@ const char *fj__properties_check(const uint8_t *bytes, size_t n)
     return (flags & AMQP_BASIC_HEADERS_FLAG) ? fj__table_check(bytes + at, n - at, NULL) : NULL;
 }
 
+size_t fj__properties_size(const uint8_t *bytes, size_t n)
+{
+    static const char kinds[] =
+        "sst11ssssLssss"; /* of the flags, the highest bit first: short text, table, octet, timestamp */
+    size_t at = 2;
+
+    if (n < 2)
+        return 0;
+    for (size_t i = 0; kinds[i] != '\0'; i++) {
+        if (!(fj__get16(bytes) & (0x8000u >> i)))
+            continue;
+        if (kinds[i] == '1' || kinds[i] == 'L') {
+            at += kinds[i] == '1' ? 1 : 8;
+        } else {
+            size_t length = kinds[i] == 's' ? 1 : 4;
+            if (at > n || length > n - at)
+                return 0;
+            at += length + (length == 1 ? bytes[at] : fj__get32(bytes + at));
+        }
+    }
+    return at;
+}
+
 /* ---- frames out ---- */
 
 static void put_front(uint8_t *to, uint8_t type, uint16_t channel, size_t n)

@@ -43,6 +43,8 @@ fj__frame_result fj__frame_parse(const uint8_t *bytes, size_t n, uint32_t frame_
 const char *fj__table_check(const uint8_t *bytes, size_t n, size_t *used);
 /** The same for the properties of a content header, from the flags on. */
 const char *fj__properties_check(const uint8_t *bytes, size_t n);
+/** How many bytes the properties of class basic take (AMQP 0-9-1, 4.2.6.1) of which @p n are here.  @return 0: these do not tell yet */
+size_t fj__properties_size(const uint8_t *bytes, size_t n);
 
 /* The writers append whole frames, or nothing.
  * @errors NOMEM; TOO_BIG: a method or properties that do not fit into frame_max, or a name over 255 bytes */

@@ -295,8 +295,10 @@ static bool on_frame(fj__engine *e, const fj__frame *frame, fj__event *ret)
 }
 
 /* A size that no such frame has is garbage, and nobody waits for so many bytes, which are those of the frames behind it. */
-static void judge_size(fj__engine *e, const uint8_t *head)
+static void judge_size(fj__engine *e, const uint8_t *head, size_t n)
 {
+    enum { BEFORE_PROPERTIES = 12 };
+    size_t before = FRAME_HEAD + BEFORE_PROPERTIES, properties = 0;
     uint32_t len = fj__get32(head + 3);
     const fj__engine_channel *c = fj__channel_of(e, fj__get16(head + 1));
 
@@ -306,6 +308,11 @@ static void judge_size(fj__engine *e, const uint8_t *head)
         fj__engine_fail(e, FJ_PROTOCOL, "the broker sent a heartbeat of %u bytes", len);
     else if (head[0] == FJ__FRAME_METHOD && len > METHOD_MAX)
         fj__engine_fail(e, FJ_PROTOCOL, "the broker sent a method of %u bytes", len);
+    else if (head[0] == FJ__FRAME_HEADER && n > before &&
+             (properties = fj__properties_size(head + before, n - before)) != 0 &&
+             len != BEFORE_PROPERTIES + properties)
+        fj__engine_fail(e, FJ_PROTOCOL, "the broker sent %zu bytes of properties in a frame of %u bytes",
+                        properties, len);
     else if (head[0] == FJ__FRAME_BODY && c != NULL && c->stage == FJ__STAGE_BODY &&
              len > c->body_size - c->body_have)
         fj__engine_fail(e, FJ_PROTOCOL, "the broker sent %u bytes of a body of which %llu are left", len,
@@ -328,7 +335,7 @@ static bool read_frame(fj__engine *e, fj__event *ret, bool *event)
     if (result == FJ__FRAME_BAD)
         fj__engine_fail(e, FJ_PROTOCOL, "the broker sent %s", why);
     else if (result == FJ__FRAME_SHORT && fj__buf_len(&e->in) >= FRAME_HEAD)
-        judge_size(e, fj__buf_data(&e->in));
+        judge_size(e, fj__buf_data(&e->in), fj__buf_len(&e->in));
     if (result != FJ__FRAME_OK)
         return false;
     e->taken = frame.len + FJ__FRAME_EXTRA;
