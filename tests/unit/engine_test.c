@@ -783,6 +783,7 @@ START_TEST(a_body_longer_than_announced_is_refused)
     } else { /* nobody waits for the rest of it */
         ck_assert_int_eq(fj__engine_feed(e, fj__buf_data(&b), fj__buf_len(&b) - 5, at(0)), FJ_OK);
         expect_failure(e, FJ_PROTOCOL, "4 bytes of a body of which 3 are left");
+        fj__buf_fini(&b);
     }
     fj__buf_fini(&whole);
     fj__buf_fini(&longer);
