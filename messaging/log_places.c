@@ -38,7 +38,7 @@ static char *file_of(const fj_conf *conf)
 
 static fj_code blame(const char *option, fj_code code, fj_error **err)
 {
-    fj_error_prefix(err, option);
+    fj_error_prefix(err, "%s", option);
     if (code == FJ_BAD_VALUE && err != NULL)
         fj_error_set_code(*err, FJ_BAD_CONFIG);
     return code == FJ_BAD_VALUE ? FJ_BAD_CONFIG : code;
