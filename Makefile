@@ -72,7 +72,8 @@ LIB_SRC   := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c $(r)/*.S))
 HEADERS   := $(foreach r,$(PUBLIC),$(wildcard $(r)/fjord/*.h))
 ADAPTERS  := $(wildcard runtime/fjord/adapters/*.h)
 HOOK_SRC  := $(wildcard runtime/hooks/*.c)
-TOOL_SRC  := $(wildcard tools/*.c)
+TOOL_SRC  := $(wildcard tools/*.c tools/bench/*.c)
+BENCH_PURE := $(addprefix tools/bench/,cargo.c draw.c message.c stats.c targets.c)
 CHAOS_SRC := $(wildcard tools/chaos/*.c)
 EX_MAIN   := $(wildcard examples/*_server.c examples/*_client.c examples/demo.c)
 EX_HELP   := $(filter-out $(EX_MAIN),$(wildcard examples/*.c))
@@ -258,7 +259,7 @@ $(BUILD)/bench/green: BENCH_LIBS = $(GREEN_LIBS)
 
 # A test NAME_test.c may have a half in C++, NAME_cxx.cc.
 define test_rule
-$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance/,$(1)),$(CONFORM)) $(if $(findstring tests/faults/,$(1)),$(FAULTS)) $(if $(findstring tests/chaos/,$(1)),tests/chaos/rig.c $(filter-out tools/chaos/main.c,$(CHAOS_SRC))) $(if $(findstring hooks_test,$(1)),$(HOOKED))) $(STATIC)
+$(BUILD)/tests/$(basename $(notdir $(1))): $(call objects,$(1) $(2) $(SUPPORT) $(if $(findstring conformance/,$(1)),$(CONFORM)) $(if $(findstring tests/faults/,$(1)),$(FAULTS)) $(if $(findstring tests/chaos/,$(1)),tests/chaos/rig.c $(filter-out tools/chaos/main.c,$(CHAOS_SRC))) $(if $(findstring unit/bench_test,$(1)),$(BENCH_PURE)) $(if $(findstring hooks_test,$(1)),$(HOOKED))) $(STATIC)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$(if $(2),$$(CXX),$$(CC)) $$(ALLLDFLAGS) -rdynamic $$^ $$(CHECK_LIBS) $$(LIBS) -o $$@

@@ -82,6 +82,15 @@ uint64_t fj__histogram_at(const fj__histogram_view *v, unsigned per_mille)
     return ns < v->least ? v->least : ns > v->most ? v->most : ns;
 }
 
+uint64_t fj__histogram_below(const fj__histogram_view *v, uint64_t ns)
+{
+    uint64_t seen = 0;
+
+    for (unsigned bin = 0; bin < BINS && middle_of(bin) < ns; bin++)
+        seen += v->bins[bin];
+    return seen;
+}
+
 static bool put(json_t *into, const char *key, const fj__histogram_view *v, double ns)
 {
     return json_object_set_new(into, key, v->count > 0 ? json_real(ns / NS_PER_S) : json_null()) == 0;

@@ -40,6 +40,8 @@ void fj__histogram_add(fj__histogram *h, int64_t ns);
 void fj__histogram_look(const fj__histogram *h, fj__histogram_view *ret);
 /** The least time that @p per_mille of 1,000 took no longer than, in nanoseconds; 0 when empty. */
 uint64_t fj__histogram_at(const fj__histogram_view *v, unsigned per_mille);
+/** How many took less than @p ns, as far as bins tell: those of the bin that @p ns is in count if the bin's middle is below it. */
+uint64_t fj__histogram_below(const fj__histogram_view *v, uint64_t ns);
 /** {count, mean, min, max, p50, p99, p99.9}, times in seconds, null when empty.  Gives; NULL when memory ran out. */
 json_t *fj__histogram_json(const fj__histogram *h);
 

@@ -180,11 +180,6 @@ static fj_code log_here(fj_conf *conf, fj_error **err)
     return rc;
 }
 
-static bool notifies(const tool_opts *o)
-{
-    return strcmp(o->command, "notify") == 0 || strcmp(o->command, "listen") == 0;
-}
-
 fj_code tool_open(tool_opts *o, fj_transport **ret, fj_error **err)
 {
     const char *url = o->url != NULL ? o->url : getenv("FJORD_URL");
@@ -194,8 +189,8 @@ fj_code tool_open(tool_opts *o, fj_transport **ret, fj_error **err)
     if (rc == FJ_OK && strcmp(o->command, "serve") != 0)
         rc = log_here(conf, err);
     if (rc == FJ_OK)
-        rc = (notifies(o) ? fj_notification_transport_open
-                          : fj_transport_open)(conf, url != NULL && *url != '\0' ? url : NULL, ret, err);
+        rc = (o->notes ? fj_notification_transport_open
+                       : fj_transport_open)(conf, url != NULL && *url != '\0' ? url : NULL, ret, err);
     fj_conf_free(conf);
     if (o->url != NULL)
         explicit_bzero(o->url, strlen(o->url));

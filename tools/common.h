@@ -52,6 +52,7 @@ typedef struct {
     bool counted;    /* --count was given */
     bool strict, origin, all, defaults;
     bool stack;
+    bool notes;  /* the transport is for notifications; no option, set by commands */
     char **rest; /* the arguments that are no options */
     int rest_count;
 } tool_opts;
@@ -69,6 +70,7 @@ int tool_serve(int argc, char **argv);
 int tool_ping(int argc, char **argv);
 int tool_notify(int argc, char **argv);
 int tool_listen(int argc, char **argv);
+int tool_bench(int argc, char **argv);
 int tool_config(int argc, char **argv);
 int tool_inspect(int argc, char **argv);
 int tool_version(int argc, char **argv);
@@ -77,6 +79,27 @@ int tool_version(int argc, char **argv);
  *  @param ret give back with tool_opts_fini(), on failure too
  *  @return -1 to go on; else the exit code (TOOL_DONE after --help) */
 int tool_parse(int argc, char **argv, unsigned allowed, tool_opts *ret);
+
+/** An option that one command alone has. */
+typedef struct {
+    const char *name;  /* NULL: it has a letter only */
+    const char *value; /* what it takes; NULL: nothing */
+    char letter;       /* '\0': none */
+    const char *help;
+} tool_own_option;
+
+#define TOOL_OWN_MAX 24
+
+typedef struct {
+    const tool_own_option *rows;
+    size_t count; /* TOOL_OWN_MAX at most */
+    /** Row @p row is there.  @return -1 to go on; else the exit code */
+    int (*take)(const tool_opts *o, size_t row, char *value, void *user);
+    void *user;
+} tool_own;
+
+/** tool_parse() of a command with options of its own, which stand for shared ones of the same name. */
+int tool_parse_own(int argc, char **argv, unsigned allowed, const tool_own *own, tool_opts *ret);
 void tool_opts_fini(tool_opts *o);
 /** Put the command before the options of every command that were given in front of it. */
 void tool_command_first(int argc, char **argv);

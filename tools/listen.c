@@ -274,6 +274,7 @@ int tool_listen(int argc, char **argv)
         rc = tool_misuse(&o, "it takes options only");
     if (rc < 0 && o.format != NULL && strcmp(o.format, "pretty") != 0 && strcmp(o.format, "json") != 0)
         rc = tool_misuse(&o, "--format is pretty or json");
+    o.notes = true;
     if (rc < 0)
         rc = matching_of(&o, &m);
     if (rc < 0)

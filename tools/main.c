@@ -15,6 +15,9 @@ static const tool_command commands[] = {
       "notify EVENT_TYPE [key=text | key:=json]... | @FILE | - [--priority P] [--publisher ID] [--topic T]" },
     { "listen", tool_listen,
       "listen [--topic T] [--priority P]... [--pool NAME] [--match FIELD=REGEX]... [--count N] [--for S]" },
+    { "bench", tool_bench,
+      "bench rpc-server | rpc-client | notify-server | batch-notify-server | notify-client [-p THREADS] "
+      "[-m MESSAGES] [-l SECONDS] [-j FILE]" },
     { "ping", tool_ping, "ping TOPIC[.SERVER]" },
     { "config", tool_config,
       "config sample | check [FILE...] [--strict] | show [--origin] [--all | --defaults] [GROUP.KEY...]" },

@@ -92,6 +92,7 @@ int tool_notify(int argc, char **argv)
         rc = tool_misuse(&o, "a notification has one priority");
     if (rc < 0 && o.priority_count == 1 && !fj_priority_parse(o.priorities[0], &priority))
         rc = tool_misuse(&o, "--priority is audit, debug, info, warn, error, critical or sample");
+    o.notes = true;
     if (rc < 0)
         rc = payload_of(&o, &payload);
     if (rc < 0)
