@@ -2,6 +2,7 @@
 /* The options of the subcommands: what there is, what of it a command takes, and its help. */
 #include "base/alloc.h"
 #include "tools/common.h"
+#include "tools/own.h"
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -92,9 +93,6 @@ static const struct {
     { "help", NULL, OPT_HELP, TOOL_COMMON, "this" },
 };
 
-/* What getopt answers for the rows of a command's own options. */
-enum { OWN_FIRST = 1024 };
-
 static size_t row_of(int id)
 {
     size_t i = 0;
@@ -136,20 +134,6 @@ void tool_options_help(unsigned groups, FILE *out)
         if ((options[i].group & groups) != 0)
             fprintf(out, "  --%s %-*s %s\n", options[i].name, (int)(20 - strlen(options[i].name)), value,
                     options[i].help);
-    }
-}
-
-static void own_help(const tool_own *own)
-{
-    for (size_t i = 0; own != NULL && i < own->count; i++) {
-        const tool_own_option *row = &own->rows[i];
-        char text[64], letter[] = { '-', row->letter, '\0' };
-        bool both = row->letter != '\0' && row->name != NULL;
-
-        (void)snprintf(text, sizeof text, "%s%s%s%s %s", row->letter != '\0' ? letter : "", both ? ", " : "",
-                       row->name != NULL ? "--" : "", row->name != NULL ? row->name : "",
-                       row->value != NULL ? row->value : "");
-        printf("  %-23s %s\n", text, row->help);
     }
 }
 
@@ -404,52 +388,19 @@ static int bad_option(const tool_opts *o, char **argv)
 
 struct known {
     struct option names[fj__countof(options) + TOOL_OWN_MAX + 1];
-    char letters[2 * TOOL_OWN_MAX + 2];
+    char letters[TOOL_OWN_LETTERS];
 };
-
-static bool is_own(const tool_own *own, const char *name)
-{
-    for (size_t i = 0; own != NULL && i < own->count; i++)
-        if (own->rows[i].name != NULL && strcmp(own->rows[i].name, name) == 0)
-            return true;
-    return false;
-}
 
 /* A command's own option stands for the shared one of that name. */
 static void list_known(const tool_own *own, struct known *k)
 {
-    char *letter = k->letters;
-    size_t n = 0;
-
     memset(k, 0, sizeof *k);
-    *letter++ = ':';
-    for (size_t i = 0; own != NULL && i < own->count; i++) {
-        const tool_own_option *row = &own->rows[i];
-        int takes = row->value != NULL ? required_argument : no_argument;
-        if (row->name != NULL)
-            k->names[n++] = (struct option){ row->name, takes, NULL, OWN_FIRST + (int)i };
-        if (row->letter != '\0')
-            *letter++ = row->letter;
-        if (row->letter != '\0' && row->value != NULL)
-            *letter++ = ':';
-    }
+    size_t n = tool_own_list(own, k->names, k->letters);
     for (size_t i = 0; i < fj__countof(options); i++)
-        if (!is_own(own, options[i].name))
+        if (!tool_own_has(own, options[i].name))
             k->names[n++] =
                 (struct option){ options[i].name, options[i].value != NULL ? required_argument : no_argument,
                                  NULL, options[i].id };
-}
-
-/* @return false: it is none of the command's own; else *ret_rc is -1 to go on, or the exit code */
-static bool take_own(const tool_own *own, const tool_opts *o, int option, int *ret_rc)
-{
-    for (size_t i = 0; own != NULL && i < own->count; i++) {
-        if (option != OWN_FIRST + (int)i && (option == '\0' || option != own->rows[i].letter))
-            continue;
-        *ret_rc = own->take(o, i, optarg, own->user);
-        return true;
-    }
-    return false;
 }
 
 /* Read one option.  @return -1 to go on; TOOL_DONE at the end of the options, with *ret_end; else the exit code */
@@ -463,13 +414,13 @@ static int next_option(int argc, char **argv, unsigned allowed, const struct kno
         return TOOL_DONE;
     if (option == OPT_HELP) {
         tool_usage(o->command, stdout);
-        own_help(own);
+        tool_own_help(own);
         tool_options_help(allowed | TOOL_COMMON, stdout);
         return fflush(stdout) == 0 ? TOOL_DONE : TOOL_REMOTE;
     }
     if (option == '?' || option == ':')
         return bad_option(o, argv);
-    if (take_own(own, o, option, &rc))
+    if (tool_own_take(own, o, option, &rc))
         return rc;
     rc = take(o, option, optarg);
     if (rc < 0 && (options[row_of(option)].group & (allowed | TOOL_COMMON)) == 0)

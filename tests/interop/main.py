@@ -4,6 +4,7 @@ import os
 import sys
 
 import harness
+from bench import bench
 from chaos import chaos
 from conformance import conformance
 from edge import edge
@@ -28,7 +29,8 @@ GROUPS = {"matrix": matrix, "topology": topology, "edge": edge, "faults": faults
           "heartbeat": heartbeat, "storm": storm, "tool": tool, "examples": examples,
           "conformance": conformance, "executors": executors, "migration": migration, "service": service,
           "tls": tls, "inspect": inspecting, "inspection": inspection, "interceptors": interceptors,
-          "chaos": chaos, "notifications": notifications, "options": options}
+          "chaos": chaos, "notifications": notifications, "options": options,
+          "bench": bench}
 SLOW = {"idle": long_idle, "service-full": service_full}
 
 suite = harness.Suite()

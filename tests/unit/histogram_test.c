@@ -139,6 +139,21 @@ START_TEST(a_time_that_ran_backwards_counts_as_none)
 }
 END_TEST
 
+START_TEST(below_a_time_are_those_whose_bins_are)
+{
+    for (int i = 1; i <= 1000; i++)
+        fj__histogram_add(&h, i * 1000000LL);
+    fj__histogram_look(&h, &v);
+    ck_assert_uint_eq(fj__histogram_below(&v, 0), 0);
+    ck_assert_uint_eq(fj__histogram_below(&v, 900000), 0);
+    ck_assert_uint_eq(fj__histogram_below(&v, UINT64_MAX), 1000);
+    for (uint64_t ms = 10; ms <= 1000; ms += 10) {
+        uint64_t below = fj__histogram_below(&v, ms * 1000000), off = ms / 32 + 1; /* a bin */
+        ck_assert(below + off >= ms && below <= ms + off);
+    }
+}
+END_TEST
+
 START_TEST(json_tells_seconds)
 {
     for (int i = 1; i <= 1000; i++)
@@ -215,6 +230,7 @@ int main(void)
     tcase_add_loop_test(tc, of_one_every_percentile_is_that_one, 0, 8);
     tcase_add_test(tc, what_is_too_long_for_the_bins_is_told_as_the_longest);
     tcase_add_test(tc, a_time_that_ran_backwards_counts_as_none);
+    tcase_add_test(tc, below_a_time_are_those_whose_bins_are);
     tcase_add_test(tc, json_tells_seconds);
     tcase_add_test(tc, without_memory_json_is_not_made_and_nothing_leaks);
     tcase_add_test(tc, threads_lose_nothing_and_a_look_meanwhile_is_sound);

@@ -38,7 +38,7 @@ bool bench_cargo_init(bench_cargo *c, size_t count, uint64_t seed)
     uint64_t state = seed != 0 ? seed : 1;
 
     memset(c, 0, sizeof *c);
-    c->letters = fj__alloc(LETTERS);
+    c->letters = fj__zalloc(LETTERS + 1);
     if (c->letters == NULL)
         return false;
     for (size_t i = 0; i < LETTERS; i++)

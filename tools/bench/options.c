@@ -32,8 +32,8 @@ enum {
 static const tool_own_option rows[] = {
     [TOPIC] = { "topic", "T", '\0', "of a server, or of notifications (profiler_topic)" },
     [SERVER] = { "server", "NAME", 's', "rpc-server: its name (profiler_server)" },
-    [TARGETS] = { "targets", "TOPIC.SERVER...", '\0',
-                  "rpc-client: where to, in turn (profiler_topic.profiler_server)" },
+    [TARGETS] = { "targets", "T.S...", '\0',
+                  "rpc-client: topics and servers, in turn (profiler_topic.profiler_server)" },
     [THREADS] = { NULL, "N", 'p', "clients: so many threads send (1)" },
     [MESSAGES] = { NULL, "N", 'm', "clients: so many messages of each thread (1)" },
     [DURATION] = { NULL, "S", 'l', "end after so many seconds; clients send until then, whatever -m says" },
