@@ -442,8 +442,24 @@ def usage(suite):
             same("fjord bench: " in done.stderr, True, done.stderr)
 
 
+def help_(suite):
+    with suite.case("bench: `fjord bench --help` lists its options, which are in the man pages"):
+        done = subprocess.run([FJORD, "bench", "--help"], capture_output=True, text=True, timeout=20)
+        same([done.returncode, done.stderr], [0, ""])
+        pages = ""
+        for page in ("fjord.1", "fjord-bench.1"):
+            with open(os.path.join(os.path.dirname(__file__), "../../docs/man", page), encoding="utf-8") as f:
+                pages += f.read()
+        named = re.findall(r"--([a-z-]+)", done.stdout)
+        same("is-fanout" in named and "url" in named, True, f"{named}")
+        same([n for n in named if f"Fl -{n}" not in pages and f", -{n}" not in pages], [], "options the pages leave out")
+        letters = re.findall(r"^  -([a-z])", done.stdout, re.MULTILINE)
+        same(letters, list("spmlwej"))
+        same([n for n in letters if f".It Fl {n} " not in pages], [], "letters the pages leave out")
+
+
 def bench(suite):
-    for group in (usage, c_server, c_client, fanout, sync, times, notifications):
+    for group in (usage, help_, c_server, c_client, fanout, sync, times, notifications):
         group(suite)
     for queue in table("list_queues", "name"):
         if queue["name"].startswith("it-bench-"):

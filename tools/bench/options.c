@@ -239,12 +239,11 @@ static int check(const tool_opts *o, const struct reading *reading)
 
 int bench_options(int argc, char **argv, tool_opts *o, bench_plan *ret)
 {
-    struct reading reading = { ret, 0 };
-    const tool_own own = { rows, fj__countof(rows), take, &reading };
-
     *ret = (bench_plan){
         .topic = "profiler_topic", .server = "profiler_server", .threads = 1, .messages = 1, .timeout = 3
     };
+    struct reading reading = { ret, 0 };
+    const tool_own own = { rows, fj__countof(rows), take, &reading };
     int rc = tool_parse_own(argc, argv, TOOL_COMMON, &own, o);
     if (rc < 0)
         rc = find_mode(o, ret);
