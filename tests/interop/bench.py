@@ -360,6 +360,26 @@ def times(suite):
                  True, out)
 
 
+    with suite.case("bench: a line that is written over, and a histogram, on a terminal"):
+        topic = name("terminal")
+        ours, its = os.openpty()
+        with contextlib.closing(Server(topic, "one")):
+            done = subprocess.Popen([FJORD, "bench", "rpc-client", "--targets", f"{topic}.one", "-l", "2.2"], stdout=its,
+                                    env={**os.environ, "FJORD_URL": URL})
+            os.close(its)
+            out = b""
+            with contextlib.suppress(OSError):  # EIO is a terminal's end
+                while more := os.read(ours, 65536):
+                    out += more
+            os.close(ours)
+            same(done.wait(20), 0)
+        text = out.decode()
+        same(re.search(r"\r\x1b\[Kround_trip: [12] s, \d+ messages", text) is not None, True, text)
+        rows = re.findall(r"^ +[0-9.]+ [num]?s - [0-9.]+ [num]?s +#* +(\d+) +[0-9.]+ %\r$", text, re.MULTILINE)
+        total = re.search(r"^.*round_trip: (\d+) messages in", text, re.MULTILINE)
+        same([sum(int(n) for n in rows), len(rows) > 0], [int(total.group(1)), True], text)
+
+
 # ---- notifications ---------------------------------------------------------------------------------------
 
 def notifications(suite):
