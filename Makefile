@@ -80,6 +80,7 @@ EX_HELP   := $(filter-out $(EX_MAIN),$(wildcard examples/*.c))
 HOST_SRC  := $(wildcard examples/hosts/*.c)
 MIG_SRC   := $(wildcard examples/migration/*.c)
 BENCH_SRC := $(wildcard bench/*.c)
+BENCH_HELP := $(wildcard bench/support/*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c tests/chaos/*_test.c tests/faults/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 CONFORM   := $(filter-out %_test.c,$(wildcard tests/conformance/*.c))
@@ -125,7 +126,7 @@ UNIX_SRC  := $(addprefix examples/plugins/unix/,driver.c link.c listener.c wire.
 BROKER_SRC := $(addprefix examples/plugins/unix/,broker.c queues.c wire.c)
 UNIX      := $(BUILD)/plugins/unix.so $(BUILD)/plugins/unix-broker
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(CHAOS_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(CHAOS_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(BENCH_HELP) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 ALL_SRC   += $(MIG_SRC) $(HOST_SRC) tests/chaos/rig.c $(FAULTS) tests/faults/life.c
 
 ifeq ($(V),1)
@@ -250,11 +251,12 @@ $(HOSTS): $(BUILD)/hosts/%: $(BUILD)/obj/examples/hosts/%.o $(call objects,examp
 	$(Q)$(CC) $(ALLLDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib:$(abspath $(BUILD)/lib)' $(filter %.o,$^) $(SHARED) \
 		$$(pkg-config --libs $(HOST_PKG_$*)) $(LIBS) -o $@
 
-$(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
+$(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(call objects,$(BENCH_HELP)) $(STATIC)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) $^ $(BENCH_LIBS) $(LIBS) -o $@
 $(BUILD)/bench/switch: BENCH_LIBS := -lboost_context
+$(BUILD)/bench/nats: BENCH_LIBS := -lnats
 $(BUILD)/bench/green: BENCH_LIBS = $(GREEN_LIBS)
 
 # A test NAME_test.c may have a half in C++, NAME_cxx.cc.

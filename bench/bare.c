@@ -1,253 +1,236 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The benchmark's floor: the ping-pong of an RPC written on librabbitmq alone, without reading any JSON.
- * `bare server PORT`, `bare client PORT CALLS WARM-UP`; and one way, as notifications go: `bare sink PORT COUNT`,
- * `bare source PORT COUNT WINDOW`.  A topic exchange, each message acknowledged on both sides,
- * publisher confirms asked for but not waited for, an exclusive reply queue, a request of 300 bytes in an envelope
- * like oslo.messaging's. */
-#include <amqp.h>
-#include <amqp_tcp_socket.h>
+/* The benchmark's floor: the messages of an RPC exchanged by librabbitmq alone, as a program without a library of its own would, and
+ * without reading any JSON.  A topic exchange, each message acknowledged on both sides, publisher confirms asked for (and of casts
+ * waited for), an exclusive reply queue, a body like oslo.messaging's.  `bare server|client PORT ...` as support/plan.h says; one way, as
+ * notifications go: `bare sink PORT calls=N`, `bare source PORT calls=N at_once=WINDOW`, which waits for a window's confirms together. */
+#include "bench/support/broker.h"
+#include "bench/support/confirms.h"
+#include "bench/support/drive.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define BODY 300
-#define EXCHANGE "bench"
 #define TOPIC "bench_bare"
-#define HEAD \
-    "{\"oslo.version\":\"2.0\",\"oslo.message\":\"{\\\"method\\\":\\\"echo\\\",\\\"args\\\":{\\\"x\\\":\\\""
-#define TAIL "\\\"}}\"}"
 
-static void check(int ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "bare: %s failed\n", what);
-        exit(1);
-    }
-}
-
-static void replied(amqp_connection_state_t c, const char *what)
-{
-    check(amqp_get_rpc_reply(c).reply_type == AMQP_RESPONSE_NORMAL, what);
-}
-
-static amqp_connection_state_t connect_to(const char *port)
-{
-    amqp_connection_state_t c = amqp_new_connection();
-    amqp_socket_t *s = c == NULL ? NULL : amqp_tcp_socket_new(c);
-
-    check(s != NULL, "making a connection");
-    check(amqp_socket_open(s, "127.0.0.1", (int)strtol(port, NULL, 10)) == AMQP_STATUS_OK, "connecting");
-    check(amqp_login(c, "/", 0, 131072, 60, AMQP_SASL_METHOD_PLAIN, "guest", "guest").reply_type ==
-              AMQP_RESPONSE_NORMAL,
-          "logging in");
-    amqp_channel_open(c, 1);
-    replied(c, "opening a channel");
-    amqp_confirm_select(c, 1);
-    replied(c, "asking for confirms");
-    amqp_exchange_declare(c, 1, amqp_cstring_bytes(EXCHANGE), amqp_cstring_bytes("topic"), 0, 0, 0, 0,
-                          amqp_empty_table);
-    replied(c, "declaring the exchange");
-    return c;
-}
-
-static void consume(amqp_connection_state_t c, amqp_bytes_t queue)
-{
-    amqp_basic_consume(c, 1, queue, amqp_empty_bytes, 0, 0, 0, amqp_empty_table);
-    replied(c, "consuming");
-}
-
-/* The next message, acknowledged; what else comes on the way are confirms. */
-static void take(amqp_connection_state_t c, amqp_envelope_t *ret)
-{
-    for (;;) {
-        amqp_rpc_reply_t r;
-        amqp_frame_t frame;
-
-        amqp_maybe_release_buffers(c);
-        r = amqp_consume_message(c, ret, NULL, 0);
-        if (r.reply_type == AMQP_RESPONSE_NORMAL)
-            break;
-        check(r.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION &&
-                  r.library_error == AMQP_STATUS_UNEXPECTED_STATE,
-              "waiting for a message");
-        check(amqp_simple_wait_frame(c, &frame) == AMQP_STATUS_OK, "reading a frame");
-        check(frame.frame_type == AMQP_FRAME_METHOD && frame.payload.method.id == AMQP_BASIC_ACK_METHOD,
-              "expecting a confirm");
-    }
-    check(amqp_basic_ack(c, 1, ret->delivery_tag, 0) == AMQP_STATUS_OK, "acknowledging");
-}
+typedef struct {
+    amqp_connection_state_t c;
+    char *body;
+    amqp_bytes_t reply_to;
+    confirms confirmed;
+} caller;
 
 static void publish(amqp_connection_state_t c, const char *exchange, amqp_bytes_t key, amqp_bytes_t reply_to,
                     amqp_bytes_t body)
 {
-    amqp_basic_properties_t p = { 0 };
+    amqp_basic_properties_t p = broker_properties(reply_to);
 
-    p._flags = AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_CONTENT_ENCODING_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG;
-    p.content_type = amqp_cstring_bytes("application/json");
-    p.content_encoding = amqp_cstring_bytes("utf-8");
-    p.delivery_mode = 2;
-    if (reply_to.len > 0) {
-        p._flags |= AMQP_BASIC_REPLY_TO_FLAG;
-        p.reply_to = reply_to;
+    plan_check(amqp_basic_publish(c, 1, amqp_cstring_bytes(exchange), key, 0, 0, &p, body) == AMQP_STATUS_OK,
+               "publishing");
+}
+
+/* A confirm, which librabbitmq leaves to be read where a message was waited for. */
+static const amqp_basic_ack_t *confirm(amqp_connection_state_t c)
+{
+    amqp_frame_t frame;
+
+    plan_check(amqp_simple_wait_frame(c, &frame) == AMQP_STATUS_OK, "reading a frame");
+    plan_check(frame.frame_type == AMQP_FRAME_METHOD && frame.payload.method.id == AMQP_BASIC_ACK_METHOD,
+               "expecting a confirm");
+    return frame.payload.method.decoded;
+}
+
+typedef enum { TAKEN_MESSAGE, TAKEN_CONFIRM, TAKEN_NOTHING } taken;
+
+/* What comes next: a message, acknowledged, or a confirm. */
+static taken take_any(amqp_connection_state_t c, double by, amqp_envelope_t *message,
+                      const amqp_basic_ack_t **ack)
+{
+    double now = plan_now(), left = by > now ? by - now : 0;
+    struct timeval t = { (time_t)left, (suseconds_t)((left - (double)(time_t)left) * 1e6) };
+
+    amqp_maybe_release_buffers(c);
+    amqp_rpc_reply_t r = amqp_consume_message(c, message, by == DRIVE_NEVER ? NULL : &t, 0);
+    if (r.reply_type == AMQP_RESPONSE_NORMAL) {
+        plan_check(amqp_basic_ack(c, 1, message->delivery_tag, 0) == AMQP_STATUS_OK, "acknowledging");
+        return TAKEN_MESSAGE;
     }
-    check(amqp_basic_publish(c, 1, amqp_cstring_bytes(exchange), key, 0, 0, &p, body) == AMQP_STATUS_OK,
-          "publishing");
+    plan_check(r.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION, "waiting for a message");
+    if (r.library_error == AMQP_STATUS_TIMEOUT)
+        return TAKEN_NOTHING;
+    plan_check(r.library_error == AMQP_STATUS_UNEXPECTED_STATE, amqp_error_string2(r.library_error));
+    *ack = confirm(c);
+    return TAKEN_CONFIRM;
+}
+
+static void next_message(amqp_connection_state_t c, amqp_envelope_t *ret)
+{
+    const amqp_basic_ack_t *ack;
+
+    while (take_any(c, DRIVE_NEVER, ret, &ack) != TAKEN_MESSAGE)
+        ;
+}
+
+static void ready(void)
+{
+    puts("ready");
+    (void)fflush(stdout);
 }
 
 static void serve(amqp_connection_state_t c)
 {
-    amqp_bytes_t queue = amqp_cstring_bytes(TOPIC);
-
-    amqp_queue_declare(c, 1, queue, 0, 0, 0, 1, amqp_empty_table);
-    replied(c, "declaring the queue");
-    amqp_queue_bind(c, 1, queue, amqp_cstring_bytes(EXCHANGE), queue, amqp_empty_table);
-    replied(c, "binding the queue");
-    consume(c, queue);
-    puts("ready");
-    (void)fflush(stdout);
+    broker_queue(c, TOPIC, 1);
+    broker_consume(c, amqp_cstring_bytes(TOPIC), 0);
+    ready();
     for (;;) {
         amqp_envelope_t e;
 
-        take(c, &e);
-        publish(c, "", e.message.properties.reply_to, amqp_empty_bytes, e.message.body);
+        next_message(c, &e);
+        if (e.message.properties._flags & AMQP_BASIC_REPLY_TO_FLAG)
+            publish(c, "", e.message.properties.reply_to, amqp_empty_bytes, e.message.body);
         amqp_destroy_envelope(&e);
     }
 }
 
-static void calls(amqp_connection_state_t c, amqp_bytes_t reply_to, amqp_bytes_t body, long n)
-{
-    for (long i = 0; i < n; i++) {
-        amqp_envelope_t e;
+/* ---- who asks ---- */
 
-        publish(c, EXCHANGE, amqp_cstring_bytes(TOPIC), reply_to, body);
-        take(c, &e);
-        check(e.message.body.len == body.len, "getting the same back");
-        amqp_destroy_envelope(&e);
+static void send_one(drive *d, long number)
+{
+    caller *me = d->side;
+
+    plan_number(me->body, number);
+    publish(me->c, BROKER_EXCHANGE, amqp_cstring_bytes(TOPIC),
+            d->plan->kind == PLAN_CAST ? amqp_empty_bytes : me->reply_to,
+            (amqp_bytes_t){ d->plan->bytes, me->body });
+}
+
+static void take(drive *d, double by)
+{
+    caller *me = d->side;
+    const amqp_basic_ack_t *ack;
+    amqp_envelope_t e;
+    taken what = take_any(me->c, by, &e, &ack);
+
+    if (what == TAKEN_CONFIRM && d->plan->kind == PLAN_CAST)
+        confirms_take(&me->confirmed, d, ack->delivery_tag, ack->multiple);
+    if (what != TAKEN_MESSAGE)
+        return;
+    plan_check(e.message.body.len == d->plan->bytes, "getting the same back");
+    long number = plan_number_of(e.message.body.bytes, e.message.body.len);
+    amqp_destroy_envelope(&e);
+    drive_done(d, number);
+}
+
+/* A call, which is answered behind all casts. */
+static void behind(drive *d)
+{
+    plan one = *d->plan;
+
+    one.kind = PLAN_CALL;
+    one.at_once = 1;
+    one.rate = 0;
+    (void)drive_run(d, &one, 1);
+}
+
+static drive asker(caller *me, const plan *p, amqp_connection_state_t c)
+{
+    me->c = c;
+    me->body = plan_body(p);
+    me->reply_to = broker_reply_queue(c);
+    broker_consume(c, me->reply_to, 0);
+    return (drive){ .send = send_one, .take = take, .side = me };
+}
+
+static void ask(amqp_connection_state_t c, const plan *p)
+{
+    caller me = { 0 };
+    drive d = asker(&me, p, c);
+
+    drive_all(&d, p, p->kind == PLAN_CAST ? behind : NULL);
+    free(me.body);
+    amqp_bytes_free(me.reply_to);
+}
+
+/* One connection is there already. */
+static void idle(amqp_connection_state_t first, const plan *p)
+{
+    tally t = { 0 };
+
+    for (long i = 0; i < p->at_once; i++) {
+        caller me = { 0 };
+        drive d = asker(&me, p, i == 0 ? first : broker_connect(p->where));
+
+        (void)drive_run(&d, p, 1);
+        amqp_bytes_free(me.reply_to);
     }
+    tally_report(&t, p, 0);
 }
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void measure(amqp_connection_state_t c, long n, long warm_up)
-{
-    char text[BODY];
-    amqp_bytes_t body = { BODY, text }, reply_to;
-    amqp_queue_declare_ok_t *q = amqp_queue_declare(c, 1, amqp_empty_bytes, 0, 0, 1, 1, amqp_empty_table);
-    double start;
-
-    replied(c, "declaring the reply queue");
-    reply_to = amqp_bytes_malloc_dup(q->queue);
-    check(reply_to.bytes != NULL, "copying a name");
-    consume(c, reply_to);
-    memset(text, 'x', sizeof(text));
-    memcpy(text, HEAD, strlen(HEAD));
-    memcpy(text + BODY - strlen(TAIL), TAIL, strlen(TAIL));
-    calls(c, reply_to, body, warm_up);
-    start = now();
-    calls(c, reply_to, body, n);
-    printf("%.6f\n", now() - start);
-    amqp_bytes_free(reply_to);
-}
-
-/* ---- one way ------------------------------------------------------------------------------------ */
+/* ---- one way ---- */
 
 #define ONE_WAY "bench_bare_one_way"
-#define NOTICE 430   /* bytes of a notification as Fjord's bench sends it */
 #define PREFETCH 128 /* as a listener of 64 slots has it */
 
-static void make_queue(amqp_connection_state_t c)
-{
-    amqp_bytes_t queue = amqp_cstring_bytes(ONE_WAY);
-
-    amqp_queue_declare(c, 1, queue, 0, 0, 0, 0, amqp_empty_table);
-    replied(c, "declaring the queue");
-    amqp_queue_bind(c, 1, queue, amqp_cstring_bytes(EXCHANGE), queue, amqp_empty_table);
-    replied(c, "binding the queue");
-}
-
-static void sink(amqp_connection_state_t c, long n)
+static void sink(amqp_connection_state_t c, const plan *p)
 {
     double first = 0;
 
-    make_queue(c);
-    amqp_basic_qos(c, 1, 0, PREFETCH, 0);
-    replied(c, "setting the prefetch");
-    consume(c, amqp_cstring_bytes(ONE_WAY));
-    puts("ready");
-    (void)fflush(stdout);
-    for (long i = 0; i < n; i++) {
+    broker_queue(c, ONE_WAY, 0);
+    broker_consume(c, amqp_cstring_bytes(ONE_WAY), PREFETCH);
+    ready();
+    for (long i = 0; i < p->calls; i++) {
         amqp_envelope_t e;
 
-        take(c, &e);
+        next_message(c, &e);
         if (i == 0)
-            first = now();
-        check(e.message.body.len == NOTICE, "getting a whole message");
+            first = plan_now();
+        plan_check(e.message.body.len == p->bytes, "getting a whole message");
         amqp_destroy_envelope(&e);
     }
-    printf("%.6f\n", now() - first);
+    printf("%.6f\n", plan_now() - first);
 }
 
 /* Wait until the broker has confirmed all up to the tag. */
 static void confirmed(amqp_connection_state_t c, uint64_t tag, uint64_t *left)
 {
     while (*left > 0) {
-        amqp_frame_t frame;
-        const amqp_basic_ack_t *ack;
-
         amqp_maybe_release_buffers(c);
-        check(amqp_simple_wait_frame(c, &frame) == AMQP_STATUS_OK, "reading a frame");
-        check(frame.frame_type == AMQP_FRAME_METHOD && frame.payload.method.id == AMQP_BASIC_ACK_METHOD,
-              "expecting a confirm");
-        ack = frame.payload.method.decoded;
+        const amqp_basic_ack_t *ack = confirm(c);
         *left = ack->multiple ? tag - ack->delivery_tag : *left - 1;
     }
 }
 
-static void source(amqp_connection_state_t c, long n, long window)
+static void source(amqp_connection_state_t c, const plan *p)
 {
-    char text[NOTICE];
+    char *body = plan_body(p);
     uint64_t left = 0;
 
-    make_queue(c);
-    memset(text, 'x', sizeof text);
-    for (long i = 1; i <= n; i++) {
-        publish(c, EXCHANGE, amqp_cstring_bytes(ONE_WAY), amqp_empty_bytes, (amqp_bytes_t){ NOTICE, text });
+    broker_queue(c, ONE_WAY, 0);
+    for (long i = 1; i <= p->calls; i++) {
+        publish(c, BROKER_EXCHANGE, amqp_cstring_bytes(ONE_WAY), amqp_empty_bytes,
+                (amqp_bytes_t){ p->bytes, body });
         left++;
-        if (i % window == 0 || i == n)
+        if (i % p->at_once == 0 || i == p->calls)
             confirmed(c, (uint64_t)i, &left);
     }
+    free(body);
 }
 
 int main(int argc, char **argv)
 {
-    int server = argc == 3 && strcmp(argv[1], "server") == 0;
-    int sinks = argc == 4 && strcmp(argv[1], "sink") == 0,
-        sources = argc == 5 && strcmp(argv[1], "source") == 0;
-    amqp_connection_state_t c;
+    plan p = plan_read("bare", argc, argv);
+    amqp_connection_state_t c = broker_connect(p.where);
 
-    if (!server && !sinks && !sources && (argc != 5 || strcmp(argv[1], "client") != 0)) {
-        fprintf(stderr,
-                "usage: bare server PORT | bare client PORT CALLS WARM-UP | bare sink PORT COUNT | bare source "
-                "PORT COUNT WINDOW\n");
-        return 2;
-    }
-    c = connect_to(argv[2]);
-    if (server)
+    if (strcmp(p.role, "server") == 0)
         serve(c);
-    else if (sinks)
-        sink(c, strtol(argv[3], NULL, 10));
-    else if (sources)
-        source(c, strtol(argv[3], NULL, 10), strtol(argv[4], NULL, 10));
+    else if (strcmp(p.role, "sink") == 0)
+        sink(c, &p);
+    else if (strcmp(p.role, "source") == 0)
+        source(c, &p);
+    else if (p.kind == PLAN_IDLE)
+        idle(c, &p);
     else
-        measure(c, strtol(argv[3], NULL, 10), strtol(argv[4], NULL, 10));
+        ask(c, &p);
     amqp_connection_close(c, AMQP_REPLY_SUCCESS);
     amqp_destroy_connection(c);
     return 0;
