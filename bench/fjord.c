@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The benchmark's Fjord side: `fjord server URL [EXECUTOR]` (blocking by default), `fjord client URL CALLS WARM-UP
- * [EXECUTOR [AT-ONCE]]`, which prints the seconds that CALLS calls to that server took, AT-ONCE of them (1) under way at
- * a time. */
+/* The benchmark's Fjord side: `fjord server|client URL ...` as support/plan.h says.  The server echoes under any executor.  The client's
+ * calls are made by a plain thread, or with caller=tasks by as many tasks of a loop as there are calls under way. */
+#include "bench/support/tally.h"
 #include <fjord/fjord.h>
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define TEXT "0123456789abcdef0123456789"
-#define AT_ONCE_MAX 1024
+/* What a request is beside its argument, so that it has about the size asked for. */
+#define ENVELOPE 274
+#define TEXT_MIN 26
+
+static const plan *p;
+static char topic[64];
+static char *text;
+
+/* ---- the server ---- */
 
 static fj_server *running;
 
@@ -35,18 +42,13 @@ static void on_term(int sig)
     fj_server_stop(running);
 }
 
-static const char *executor = "blocking";
-static char topic[64];
-static unsigned at_once = 1;
-
 static fj_code serve(fj_transport *transport, fj_error **err)
 {
     fj_target here = FJ_TARGET(.topic = topic, .server = "bench");
     fj_server_opts opts = FJ_SERVER_OPTS_INIT;
-    fj_code code;
 
-    opts.executor = executor;
-    code = fj_server_new(transport, &here, &opts, &running, err);
+    opts.executor = p->executor;
+    fj_code code = fj_server_new(transport, &here, &opts, &running, err);
     if (code == FJ_OK)
         code = fj_server_add(running, &endpoint, NULL, err);
     if (code == FJ_OK)
@@ -62,100 +64,352 @@ static fj_code serve(fj_transport *transport, fj_error **err)
     return code;
 }
 
-static fj_code look_at(long i, json_t *ret, fj_error **err)
+/* ---- the client ---- */
+
+static fj_client *client;
+static tally times;
+
+static json_t *args(void)
 {
-    bool right = json_is_string(ret) && strcmp(json_string_value(ret), TEXT) == 0;
+    return json_pack("{s:s}", "x", text);
+}
+
+/* @param ret takes */
+static fj_code look_at(json_t *ret, fj_error **err)
+{
+    bool right = json_is_string(ret) && strcmp(json_string_value(ret), text) == 0;
 
     json_decref(ret);
-    return right ? FJ_OK : fj_fail(err, FJ_BAD_VALUE, "call %ld was answered with something else", i);
+    return right ? FJ_OK : fj_fail(err, FJ_BAD_VALUE, "a call was answered with something else");
 }
 
-static fj_code calls_in_turn(fj_client *client, long n, fj_error **err)
+static fj_code call(fj_error **err)
 {
-    fj_code code = FJ_OK;
+    json_t *ret = NULL;
+    fj_code code = fj_client_call(client, "echo", args(), NULL, &ret, err);
 
-    for (long i = 0; i < n && code == FJ_OK; i++) {
-        json_t *ret = NULL;
+    return code == FJ_OK ? look_at(ret, err) : code;
+}
 
-        code = fj_client_call(client, "echo", json_pack("{s:s}", "x", TEXT), NULL, &ret, err);
-        if (code == FJ_OK)
-            code = look_at(i, ret, err);
-    }
+/* A call, or a cast and its confirmation, and its time. */
+static fj_code one(fj_error **err)
+{
+    double began = plan_now();
+    fj_code code = p->kind == PLAN_CAST ? fj_client_cast(client, "echo", args(), NULL, err) : call(err);
+
+    tally_add(&times, plan_now() - began);
     return code;
 }
 
-static fj_code calls(fj_client *client, long n, fj_error **err)
+static fj_code in_turn(long n, fj_error **err)
 {
-    fj_future *ring[AT_ONCE_MAX] = { NULL };
     fj_code code = FJ_OK;
 
-    if (at_once == 1)
-        return calls_in_turn(client, n, err);
-    for (long i = 0; i < n + (long)at_once && code == FJ_OK; i++) {
-        fj_future **call = &ring[i % (long)at_once];
-        json_t *ret = NULL;
+    for (long i = 0; i < n && code == FJ_OK; i++)
+        code = one(err);
+    return code;
+}
 
-        if (*call != NULL)
-            code = fj_future_wait(*call, fj_never(), &ret, err);
-        if (*call != NULL && code == FJ_OK)
-            code = look_at(i - (long)at_once, ret, err);
-        *call = fj_future_unref(*call);
+/* ---- many under way, begun by one thread, which waits for them in turn ---- */
+
+static fj_code begin(fj_future **ret, fj_error **err)
+{
+    if (p->kind == PLAN_CAST)
+        return fj_client_cast_async(client, "echo", args(), NULL, ret, err);
+    return fj_client_call_async(client, "echo", args(), NULL, ret, err);
+}
+
+static fj_code end(fj_future *future, fj_error **err)
+{
+    json_t *ret = NULL;
+    fj_code code = fj_future_wait(future, fj_never(), &ret, err);
+
+    if (code == FJ_OK && p->kind != PLAN_CAST)
+        return look_at(ret, err);
+    json_decref(ret);
+    return code;
+}
+
+static fj_code by_thread(long n, fj_error **err)
+{
+    static fj_future *ring[PLAN_AT_ONCE_MAX];
+    static double began[PLAN_AT_ONCE_MAX];
+    fj_code code = FJ_OK;
+
+    if (p->at_once == 1)
+        return in_turn(n, err);
+    for (long i = 0; i < n + p->at_once; i++) {
+        long at = i % p->at_once;
+
+        if (ring[at] != NULL && code == FJ_OK) {
+            code = end(ring[at], err);
+            tally_add(&times, plan_now() - began[at]);
+        }
+        ring[at] = fj_future_unref(ring[at]);
+        began[at] = plan_now();
         if (code == FJ_OK && i < n)
-            code = fj_client_call_async(client, "echo", json_pack("{s:s}", "x", TEXT), NULL, call, err);
+            code = begin(&ring[at], err);
     }
     return code;
 }
 
-static double now(void)
-{
-    struct timespec t;
+/* ---- each when it is due ---- */
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+typedef struct {
+    double due;
+    fj_code code;
+} timed;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static long over;
+static fj_code failed;
+
+/* On the thread that completes it. */
+static void on_answer(fj_future *future, void *user)
+{
+    timed *t = user;
+    double now = plan_now();
+    fj_code code = fj_future_result(future, NULL, NULL);
+
+    (void)pthread_mutex_lock(&lock);
+    tally_add(&times, now - t->due);
+    if (code != FJ_OK)
+        failed = code;
+    over++;
+    (void)pthread_cond_signal(&changed);
+    (void)pthread_mutex_unlock(&lock);
 }
 
-static fj_code measure(fj_transport *transport, long n, long warm_up, fj_error **err)
+static void sleep_until(double due)
+{
+    struct timespec t = { (time_t)due, (long)((due - (double)(time_t)due) * 1e9) };
+
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+static fj_code when_due(long n, fj_error **err)
+{
+    timed *calls = calloc((size_t)n, sizeof *calls);
+    double start = plan_now();
+    fj_code code = calls == NULL ? FJ_NOMEM : FJ_OK;
+    long begun = 0;
+
+    over = 0;
+    for (; begun < n && code == FJ_OK; begun++) {
+        fj_future *future = NULL;
+
+        calls[begun].due = start + (double)begun / p->rate;
+        if (calls[begun].due > plan_now())
+            sleep_until(calls[begun].due);
+        code = begin(&future, err);
+        if (code == FJ_OK)
+            code = fj_future_then(future, on_answer, &calls[begun]);
+        (void)fj_future_unref(future);
+        if (code != FJ_OK)
+            break;
+    }
+    (void)pthread_mutex_lock(&lock);
+    while (over < begun)
+        (void)pthread_cond_wait(&changed, &lock);
+    (void)pthread_mutex_unlock(&lock);
+    free(calls);
+    return code == FJ_OK && failed != FJ_OK ? fj_fail(err, failed, "a call failed") : code;
+}
+
+/* ---- tasks of a loop ---- */
+
+static long left;
+
+static fj_code caller(void *user, json_t **ret, fj_error **err)
+{
+    fj_code code = FJ_OK;
+
+    (void)user, (void)ret;
+    while (left > 0 && code == FJ_OK) {
+        left--;
+        code = one(err);
+    }
+    return code;
+}
+
+/* A call that is due, in a task of its own. */
+static fj_code due_call(void *user, json_t **ret, fj_error **err)
+{
+    double due = *(double *)user;
+    fj_code code = p->kind == PLAN_CAST ? fj_client_cast(client, "echo", args(), NULL, err) : call(err);
+
+    (void)ret;
+    tally_add(&times, plan_now() - due);
+    return code;
+}
+
+/* Begins them. */
+static fj_code pace(void *user, json_t **ret, fj_error **err)
+{
+    long n = *(long *)user;
+    double start = plan_now(), *due = calloc((size_t)n, sizeof *due);
+    fj_task **tasks = calloc((size_t)n, sizeof(fj_task *));
+    fj_code code = due == NULL || tasks == NULL ? FJ_NOMEM : FJ_OK;
+
+    (void)ret;
+    for (long i = 0; i < n && code == FJ_OK; i++) {
+        due[i] = start + (double)i / p->rate;
+        if (due[i] > plan_now())
+            code = fj_sleep(fj_in_seconds(due[i] - plan_now()));
+        if (code == FJ_OK)
+            code = fj_task_spawn(due_call, &due[i], NULL, &tasks[i], err);
+    }
+    for (long i = 0; i < n && tasks != NULL && tasks[i] != NULL; i++) {
+        if (code == FJ_OK)
+            code = fj_future_wait(fj_task_future(tasks[i]), fj_never(), NULL, err);
+        (void)fj_task_unref(tasks[i]);
+    }
+    free(tasks);
+    free(due);
+    return code;
+}
+
+static fj_code paced(fj_loop *loop, long n, fj_error **err)
+{
+    fj_task *task = NULL;
+    fj_code code = fj_task_spawn(pace, &n, NULL, &task, err);
+
+    if (code == FJ_OK)
+        code = fj_loop_run_until_complete(loop, fj_task_future(task), NULL, err);
+    (void)fj_task_unref(task);
+    return code;
+}
+
+static fj_code by_tasks(fj_loop *loop, long n, fj_error **err)
+{
+    fj_task *tasks[PLAN_AT_ONCE_MAX] = { NULL };
+    fj_code code = FJ_OK;
+
+    left = n;
+    for (long i = 0; i < p->at_once && code == FJ_OK; i++)
+        code = fj_task_spawn(caller, NULL, NULL, &tasks[i], err);
+    for (long i = 0; i < p->at_once; i++) {
+        if (tasks[i] != NULL && code == FJ_OK)
+            code = fj_loop_run_until_complete(loop, fj_task_future(tasks[i]), NULL, err);
+        (void)fj_task_unref(tasks[i]);
+    }
+    return code;
+}
+
+/* ---- measuring ---- */
+
+static fj_code run(fj_loop *loop, long n, fj_error **err)
+{
+    if (n == 0)
+        return FJ_OK;
+    if (loop != NULL)
+        return p->rate > 0 ? paced(loop, n, err) : by_tasks(loop, n, err);
+    return p->rate > 0 ? when_due(n, err) : by_thread(n, err);
+}
+
+/* A call is answered behind all casts. */
+static fj_code last(void *user, json_t **ret, fj_error **err)
+{
+    (void)user, (void)ret;
+    return call(err);
+}
+
+static fj_code behind(fj_loop *loop, fj_error **err)
+{
+    fj_task *task = NULL;
+
+    if (p->kind != PLAN_CAST)
+        return FJ_OK;
+    if (loop == NULL)
+        return call(err);
+    fj_code code = fj_task_spawn(last, NULL, NULL, &task, err);
+    if (code == FJ_OK)
+        code = fj_loop_run_until_complete(loop, fj_task_future(task), NULL, err);
+    (void)fj_task_unref(task);
+    return code;
+}
+
+static fj_code measure(fj_transport *transport, fj_error **err)
 {
     fj_target there = FJ_TARGET(.topic = topic);
-    fj_client *client = NULL;
+    fj_loop *loop = NULL;
     fj_code code = fj_client_new(transport, &there, NULL, &client, err);
-    double start;
 
+    if (code == FJ_OK && strcmp(p->caller, "tasks") == 0)
+        code = fj_loop_current(&loop, err);
     if (code == FJ_OK)
-        code = calls(client, warm_up, err);
-    start = now();
+        code = run(loop, p->warm_up, err);
+    plan_say(p, "begin");
+    times = tally_new(p->calls);
+    double start = plan_now();
     if (code == FJ_OK)
-        code = calls(client, n, err);
+        code = run(loop, p->calls, err);
     if (code == FJ_OK)
-        printf("%.6f\n", now() - start);
+        code = behind(loop, err);
+    if (code == FJ_OK)
+        tally_report(&times, p, plan_now() - start);
+    tally_free(&times);
     fj_client_free(client);
+    return code;
+}
+
+/* Connections, each of a transport of its own, one of which is there. */
+static fj_code keep(fj_transport *first, fj_error **err)
+{
+    fj_transport *transports[PLAN_AT_ONCE_MAX] = { first };
+    fj_client *clients[PLAN_AT_ONCE_MAX] = { NULL };
+    fj_target there = FJ_TARGET(.topic = topic);
+    fj_code code = FJ_OK;
+
+    for (long i = 0; i < p->at_once && code == FJ_OK; i++) {
+        if (i > 0)
+            code = fj_transport_open(NULL, p->where, &transports[i], err);
+        if (code == FJ_OK)
+            code = fj_client_new(transports[i], &there, NULL, &clients[i], err);
+        client = clients[i];
+        if (code == FJ_OK)
+            code = call(err);
+    }
+    if (code == FJ_OK)
+        tally_report(&times, p, 0);
+    for (long i = 0; i < p->at_once; i++) {
+        fj_client_free(clients[i]);
+        if (i > 0)
+            fj_transport_free(transports[i]);
+    }
+    return code;
+}
+
+static fj_code play(fj_transport *transport, fj_error **err)
+{
+    size_t n = p->bytes > ENVELOPE + TEXT_MIN ? p->bytes - ENVELOPE : TEXT_MIN;
+    fj_code code;
+
+    text = calloc(n + 1, 1);
+    plan_check(text != NULL, "allocating a text");
+    memset(text, 'x', n);
+    if (strcmp(p->role, "server") == 0)
+        code = serve(transport, err);
+    else
+        code = p->kind == PLAN_IDLE ? keep(transport, err) : measure(transport, err);
+    free(text);
     return code;
 }
 
 int main(int argc, char **argv)
 {
-    bool server = argc >= 3 && argc <= 4 && strcmp(argv[1], "server") == 0;
+    plan words = plan_read("fjord", argc, argv);
     fj_transport *transport = NULL;
     fj_error *err = NULL;
-    fj_code code;
 
-    if (argc > (server ? 3 : 5))
-        executor = argv[server ? 3 : 5];
-    if (!server && argc == 7)
-        at_once = (unsigned)strtoul(argv[6], NULL, 10);
-    if ((!server && (argc < 5 || argc > 7 || strcmp(argv[1], "client") != 0)) || at_once == 0 ||
-        at_once > AT_ONCE_MAX) {
-        fprintf(stderr,
-                "usage: fjord server URL [EXECUTOR] | fjord client URL CALLS WARM-UP [EXECUTOR [AT-ONCE]]\n");
-        return 2;
-    }
-    (void)snprintf(topic, sizeof topic, "bench_fjord_%s", executor);
-    code = fj_transport_open(NULL, argv[2], &transport, &err);
+    p = &words;
+    (void)snprintf(topic, sizeof topic, "bench_fjord_%s", p->executor);
+    fj_code code = fj_transport_open(NULL, p->where, &transport, &err);
     if (code == FJ_OK)
-        code = server ? serve(transport, &err)
-                      : measure(transport, strtol(argv[3], NULL, 10), strtol(argv[4], NULL, 10), &err);
+        code = play(transport, &err);
     if (code != FJ_OK)
-        fprintf(stderr, "fjord: %s (%s)\n", fj_error_text(err), fj_code_name(code));
+        (void)fprintf(stderr, "fjord: %s (%s)\n", fj_error_text(err), fj_code_name(code));
     fj_error_free(err);
     fj_transport_free(transport);
     return code == FJ_OK ? 0 : 1;
