@@ -20,7 +20,6 @@ import threading  # noqa: E402  after monkey_patch()
 
 import oslo_messaging  # noqa: E402
 from oslo_config import cfg  # noqa: E402
-from oslo_messaging import opts  # noqa: E402
 from oslo_messaging._metrics import client as metrics  # noqa: E402
 from oslo_messaging.rpc import dispatcher  # noqa: E402
 
@@ -42,10 +41,7 @@ def open_transport():
     if hasattr(metrics, "oslo_messaging_metrics"):  # release 14 leaves this to the program
         conf.register_opts(metrics.oslo_messaging_metrics, group="oslo_messaging_metrics")
     # A connection for each thread that calls; by default it has 30, and the others wait for one.
-    group = "oslo_messaging_rabbit"
-    conf.register_opts(dict(opts.list_opts())[group], group=group)
-    conf.set_override("rpc_conn_pool_size", max(30, AT_ONCE), group=group)
-    return oslo_messaging.get_rpc_transport(conf, url=sys.argv[2])
+    return oslo_messaging.get_rpc_transport(conf, url=f"{sys.argv[2]}?rpc_conn_pool_size={max(30, AT_ONCE)}")
 
 
 def serve(transport):
