@@ -50,12 +50,13 @@ def turn(side, **words):
 
 def enough(side, seconds=SECONDS, **words):
     """How many calls of this kind take so many seconds; learnt in a few of them."""
-    n = max(2, words.get("at_once", 1))
+    at_once = words.get("at_once", 1)
+    n = max(50, 2 * at_once)
     while True:
-        tried = turn(side, calls=n, warm_up=n, **words)
-        if tried["seconds"] >= min(TRIAL, seconds) or n > 1e6:
-            return max(int(words.get("at_once", 1)), int(tried["rate"] * seconds), 1)
-        n = int(max(2 * n, min(50 * n, 1.2 * tried["rate"] * min(TRIAL, seconds))))
+        tried = turn(side, calls=n, warm_up=at_once, **words)
+        if tried["seconds"] >= min(TRIAL, seconds):
+            return max(at_once, int(tried["rate"] * seconds))
+        n = int(max(2 * n, 1.2 * tried["rate"] * min(TRIAL, seconds)))
 
 
 def rounds(turns, n=ROUNDS, title=""):

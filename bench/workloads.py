@@ -37,6 +37,8 @@ RATE_GOALS = {
 def in_flight(world, workload, kind, counts, goals, without=()):
     for n in counts:
         there = world.sides(without if n <= OSLO_AT_ONCE else (*without, *OSLO))
+        if not there:
+            continue
         with serving(there):
             results = side_by_side(there, f"{workload} {n}", kind=kind, at_once=n)
         show(workload, f"{n} at once", Figures(results), goals.get(n, ()), at_once=n)
