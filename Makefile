@@ -274,7 +274,7 @@ $(addprefix $(BUILD)/tests/,conformance_test unhooked_test unix_test plugin_test
 # Programs with the hooks in front of libc, linked as a user's are.  A sanitizer's library is always the first, and its
 # functions would be in front of the hooks: there the hooks are in the program itself.
 HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test host_test bridged_test bridged_locks_test green_server_test flavours_test) \
-	$(addprefix $(BUILD)/bench/,hooks fjord parked) $(EXAMPLES) $(PEERS)
+	$(addprefix $(BUILD)/bench/,hooks fjord fake parked) $(EXAMPLES) $(PEERS)
 HOOKED_PROGRAMS += $(GREENS) $(BUILD)/bench/green $(LOAD) $(BUILD)/tests/original_hooked_test
 HOOKED_PROGRAMS += $(MIGRATION)
 ifeq ($(SAN),)
@@ -429,11 +429,13 @@ lint: setup-lint ## check layers, includes, banned functions, layout, and run th
 headers: ## compile each public header alone, as C99 and as C++17
 	@CC='$(CC)' tests/unit/headers
 
-bench: setup-bench ## build, and time fibres and calls beside others'
+bench: setup-bench ## build, and time fibres and calls beside others'; WORKLOADS='calls casts' chooses
 	@$(MAKE) $(PARALLEL) --no-print-directory bench-built
 bench-built: $(BENCHES)
-	@BUILD='$(BUILD)' bench/run
-.PHONY: bench-built
+	@BUILD='$(BUILD)' bench/run $(WORKLOADS)
+bench-plots: setup-bench ## draw docs/plots of what bench kept in build/bench/results.jsonl
+	@BUILD='$(BUILD)' scripts/bench-plots
+.PHONY: bench-built bench-plots
 
 fuzz: setup-lint ## run each fuzz target for FUZZ_TIME seconds (30)
 	@$(MAKE) $(PARALLEL) --no-print-directory fuzz-built CC=clang SAN=fuzz
