@@ -9,6 +9,7 @@
 #include "bench/support/wire.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TOPIC "bench_hand"
@@ -71,6 +72,7 @@ static void sink(amqp_connection_state_t c, const plan *p)
         wire_flush(&w);
     }
     printf("%.6f\n", plan_now() - first);
+    wire_fini(&w);
 }
 
 /* ---- who asks ---- */
@@ -122,6 +124,9 @@ static void ask(amqp_connection_state_t c, const plan *p)
     broker_consume(c, me.reply_to, 0);
     wire_init(&me.w, c);
     drive_all(&d, p, p->kind == PLAN_CAST ? behind : NULL);
+    wire_fini(&me.w);
+    amqp_bytes_free(me.reply_to);
+    free(me.body);
 }
 
 static void source(amqp_connection_state_t c, const plan *p)
@@ -134,6 +139,8 @@ static void source(amqp_connection_state_t c, const plan *p)
     broker_queue(c, ONE_WAY, 0);
     wire_init(&me.w, c);
     (void)drive_run(&d, &casts, p->calls);
+    wire_fini(&me.w);
+    free(me.body);
 }
 
 int main(int argc, char **argv)
@@ -149,5 +156,6 @@ int main(int argc, char **argv)
         source(c, &p);
     else
         ask(c, &p);
+    amqp_destroy_connection(c);
     return 0;
 }

@@ -261,3 +261,11 @@ void wire_init(wire *w, amqp_connection_state_t c)
     w->frame_max = (uint32_t)amqp_get_frame_max(c);
     init_amqp_pool(&w->pool, 4096);
 }
+
+void wire_fini(wire *w)
+{
+    free(w->out.at);
+    free(w->in.at);
+    free(w->whole.at);
+    empty_amqp_pool(&w->pool);
+}

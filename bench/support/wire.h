@@ -38,6 +38,7 @@ typedef struct {
 
 /** Take over a connection that has been made ready; librabbitmq must not be used on it any more. */
 void wire_init(wire *w, amqp_connection_state_t c);
+void wire_fini(wire *w);
 void wire_publish(wire *w, const char *exchange, amqp_bytes_t key, amqp_bytes_t reply_to, const void *body,
                   size_t n);
 /** Write all, with an acknowledgement of what came. */
