@@ -37,7 +37,8 @@ void tally_report(tally *t, const plan *p, double seconds)
 {
     char line[256];
 
-    qsort(t->took, (size_t)t->n, sizeof(double), by_size);
+    if (t->n > 0)
+        qsort(t->took, (size_t)t->n, sizeof(double), by_size);
     (void)snprintf(
         line, sizeof line,
         "{\"seconds\": %.6f, \"done\": %ld, \"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f}",

@@ -259,6 +259,8 @@ void wire_init(wire *w, amqp_connection_state_t c)
     w->fd = amqp_get_sockfd(c);
     plan_check(fcntl(w->fd, F_SETFL, 0) == 0, "making the socket a blocking one");
     w->frame_max = (uint32_t)amqp_get_frame_max(c);
+    room(&w->in, READ_MAX);
+    room(&w->out, READ_MAX);
     init_amqp_pool(&w->pool, 4096);
 }
 
