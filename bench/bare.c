@@ -9,7 +9,6 @@
 
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TOPIC "bench_bare"
@@ -155,23 +154,26 @@ static void ask(amqp_connection_state_t c, const plan *p)
     drive d = asker(&me, p, c);
 
     drive_all(&d, p, p->kind == PLAN_CAST ? behind : NULL);
-    free(me.body);
     amqp_bytes_free(me.reply_to);
 }
 
 /* One connection is there already. */
 static void idle(amqp_connection_state_t first, const plan *p)
 {
+    static amqp_connection_state_t kept[PLAN_AT_ONCE_MAX];
     tally t = { 0 };
 
     for (long i = 0; i < p->at_once; i++) {
         caller me = { 0 };
-        drive d = asker(&me, p, i == 0 ? first : broker_connect(p->where));
 
+        kept[i] = i == 0 ? first : broker_connect(p->where);
+        drive d = asker(&me, p, kept[i]);
         (void)drive_run(&d, p, 1);
         amqp_bytes_free(me.reply_to);
     }
     tally_report(&t, p, 0);
+    for (long i = 1; i < p->at_once; i++)
+        amqp_destroy_connection(kept[i]);
 }
 
 /* ---- one way ---- */
@@ -221,7 +223,6 @@ static void source(amqp_connection_state_t c, const plan *p)
         if (i % p->at_once == 0 || i == p->calls)
             confirmed(c, (uint64_t)i, &left);
     }
-    free(body);
 }
 
 int main(int argc, char **argv)

@@ -9,7 +9,6 @@
 #include "bench/support/wire.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TOPIC "bench_hand"
@@ -126,7 +125,6 @@ static void ask(amqp_connection_state_t c, const plan *p)
     drive_all(&d, p, p->kind == PLAN_CAST ? behind : NULL);
     wire_fini(&me.w);
     amqp_bytes_free(me.reply_to);
-    free(me.body);
 }
 
 static void source(amqp_connection_state_t c, const plan *p)
@@ -140,7 +138,6 @@ static void source(amqp_connection_state_t c, const plan *p)
     wire_init(&me.w, c);
     (void)drive_run(&d, &casts, p->calls);
     wire_fini(&me.w);
-    free(me.body);
 }
 
 int main(int argc, char **argv)

@@ -7,7 +7,6 @@
 #include <nats/nats.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -93,7 +92,6 @@ static void ask(natsConnection *c, const plan *p)
     drive_all(&d, p, NULL);
     natsSubscription_Destroy(me.answers);
     natsInbox_Destroy(me.inbox);
-    free(me.body);
 }
 
 int main(int argc, char **argv)
