@@ -40,6 +40,6 @@ class Span:
     def end(self):
         """@return the seconds of each of the processes, and the part of the machine that others had"""
         there, busy = (now - then for now, then in zip(machine_time(), self.machine))
-        used = {p: processor_time(p) - t for p, t in self.before.items()}
+        used = {p: processor_time(p) - self.before.get(p, 0) for p in set(self.before) | OURS}  # some have begun since
         others = max(0.0, busy - sum(used.values())) / there if there > 0 else 0.0
         return {name: used[p] for name, p in self.pids.items()}, others

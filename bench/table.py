@@ -49,12 +49,12 @@ def show(workload, title, figures, goals=(), columns=COLUMNS, first="fjord", com
     first = first if first in figures.sides() else next(iter(figures.sides()))
     there = [c for c in columns if c[0] in next(iter(figures.kept.values()))[0]]
     print(f"{workload}, {title}")
-    print(f"  {'':16}" + "".join(f"{head:>11}" for _, head, _ in there) + f"   {compared}: best..worst, beside {first}")
+    print(f"  {'':20}" + "".join(f"{head:>11}" for _, head, _ in there) + f"   {compared}: best..worst, beside {first}")
     for side in figures.sides():
         low, high = figures.spread(side, compared)
         beside = figures.median(first, compared)
         ratio = figures.median(side, compared) / beside if beside else float("inf")
-        print(f"  {side:16}" + "".join(f"{form.format(figures.median(side, key)):>11}" for key, _, form in there) +
+        print(f"  {side:20}" + "".join(f"{form.format(figures.median(side, key)):>11}" for key, _, form in there) +
               f"   {low:.4g}..{high:.4g}, {ratio:.2f}", flush=True)
     show_worth(figures)
     show_goals(figures, goals)
