@@ -11,6 +11,9 @@
 #include <fjord/error.h>
 #include <fjord/json.h>
 
+/** What the members of a context are called in a message, before their own name: wire.md section 6. */
+#define FJ__CONTEXT_PREFIX "_context_"
+
 /** What a request carries beside the method: ids of the transport. */
 typedef struct {
     const char *method;    /* lends */
