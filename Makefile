@@ -81,6 +81,7 @@ HOST_SRC  := $(wildcard examples/hosts/*.c)
 MIG_SRC   := $(wildcard examples/migration/*.c)
 BENCH_SRC := $(wildcard bench/*.c)
 BENCH_HELP := $(wildcard bench/support/*.c)
+COUNT_SRC := $(wildcard bench/count/*.c) bench/support/bodies.c bench/support/plan.c $(wildcard tests/support/broker*.c)
 TEST_SRC  := $(wildcard tests/unit/*_test.c tests/conformance/*_test.c tests/regress/*_test.c tests/chaos/*_test.c tests/faults/*_test.c)
 SUPPORT   := $(wildcard tests/support/*.c)
 CONFORM   := $(filter-out %_test.c,$(wildcard tests/conformance/*.c))
@@ -113,6 +114,7 @@ HAS       = $(shell pkg-config --exists $(1) && echo $(2))
 HOSTS     := $(call HAS,glib-2.0,glib) $(call HAS,libuv,uv) $(call HAS,libsystemd,sd_event)
 HOSTS     := $(addprefix $(BUILD)/hosts/,$(HOSTS))
 BENCHES   := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+COUNT     := $(BUILD)/bench/count
 TESTS     := $(foreach t,$(TEST_SRC),$(BUILD)/tests/$(basename $(notdir $(t))))
 PEERS     := $(foreach p,$(PEER_SRC),$(BUILD)/interop/$(basename $(notdir $(p))))
 GREENS    := $(patsubst tests/%.c,$(BUILD)/%,$(GREEN_SRC))
@@ -126,7 +128,7 @@ UNIX_SRC  := $(addprefix examples/plugins/unix/,driver.c link.c listener.c wire.
 BROKER_SRC := $(addprefix examples/plugins/unix/,broker.c queues.c wire.c)
 UNIX      := $(BUILD)/plugins/unix.so $(BUILD)/plugins/unix-broker
 FUZZERS   := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/%,$(FUZZ_SRC))
-ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(CHAOS_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(BENCH_HELP) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
+ALL_SRC   := $(LIB_SRC) $(HOOK_SRC) $(HOOKED) $(ALONE) $(TOOL_SRC) $(CHAOS_SRC) $(EX_MAIN) $(EX_HELP) $(BENCH_SRC) $(BENCH_HELP) $(COUNT_SRC) $(TEST_SRC) $(SUPPORT) $(CONFORM) $(PEER_SRC) $(GREEN_SRC) tests/green/rig.c $(LOAD_SRC) $(GDB_SRC) $(MOD_SRC) $(FUZZ_SRC)
 ALL_SRC   += $(MIG_SRC) $(HOST_SRC) tests/chaos/rig.c $(FAULTS) tests/faults/life.c
 
 ifeq ($(V),1)
@@ -255,6 +257,10 @@ $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(call objects,$(BENCH_HELP
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALLLDFLAGS) $^ $(BENCH_LIBS) $(LIBS) -o $@
+$(COUNT): $(call objects,$(COUNT_SRC)) $(STATIC)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALLLDFLAGS) $^ $(LIBS) -o $@
 $(BUILD)/bench/switch: BENCH_LIBS := -lboost_context
 $(BUILD)/bench/nats: BENCH_LIBS := -lnats
 $(BUILD)/bench/green: BENCH_LIBS = $(GREEN_LIBS)
@@ -274,7 +280,7 @@ $(addprefix $(BUILD)/tests/,conformance_test unhooked_test unix_test plugin_test
 # Programs with the hooks in front of libc, linked as a user's are.  A sanitizer's library is always the first, and its
 # functions would be in front of the hooks: there the hooks are in the program itself.
 HOOKED_PROGRAMS := $(addprefix $(BUILD)/tests/,hooks_test conformance_test host_test bridged_test bridged_locks_test green_server_test flavours_test) \
-	$(addprefix $(BUILD)/bench/,hooks fjord fake parked) $(EXAMPLES) $(PEERS)
+	$(addprefix $(BUILD)/bench/,hooks fjord fake parked count) $(EXAMPLES) $(PEERS)
 HOOKED_PROGRAMS += $(GREENS) $(BUILD)/bench/green $(LOAD) $(BUILD)/tests/original_hooked_test
 HOOKED_PROGRAMS += $(MIGRATION)
 ifeq ($(SAN),)
@@ -435,7 +441,11 @@ bench-built: $(BENCHES)
 	@BUILD='$(BUILD)' bench/run $(WORKLOADS)
 bench-plots: setup-bench ## draw docs/plots of what bench kept in build/bench/results.jsonl
 	@BUILD='$(BUILD)' scripts/bench-plots
-.PHONY: bench-built bench-plots
+# Counted, not timed: it may run beside other work.
+bench-check: setup ## instructions of calls and their parts beside bench/instructions.txt; UPDATE=1 writes it
+	@$(MAKE) $(PARALLEL) --no-print-directory $(COUNT)
+	@BUILD='$(BUILD)' CC='$(CC)' CFLAGS='$(CFLAGS)' bench/check $(if $(UPDATE),--update) $(CELLS)
+.PHONY: bench-built bench-plots bench-check
 
 fuzz: setup-lint ## run each fuzz target for FUZZ_TIME seconds (30)
 	@$(MAKE) $(PARALLEL) --no-print-directory fuzz-built CC=clang SAN=fuzz
